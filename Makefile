@@ -1,0 +1,161 @@
+# Ringlet. `make help` lists the targets.
+
+SHELL := /bin/sh
+B := build
+VERSION := 0.1
+CC := gcc
+CLANG := clang
+PYTHON := python3
+.DEFAULT_GOAL := image
+.DELETE_ON_ERROR:
+
+NEWLIB := $(B)/deps/newlib
+LWIP := $(B)/deps/lwip
+DEPS_STAMP := $(B)/deps/stamp
+
+# --- image ---------------------------------------------------------------------------------------
+
+RING0_SRC := boot/pvh.c boot/paging.c boot/trap.c
+ASM_SRC := boot/entry.S net/status_page.S
+DRIVER_SRC := $(sort $(wildcard drivers/*.c))
+LIB_SRC := $(sort $(wildcard lib/*.c))
+NET_SRC := $(sort $(wildcard net/*.c))
+LWIP_SRC := $(addprefix $(LWIP)/src/,$(shell sed 's/\#.*//' net/lwip_files.txt))
+
+OBJ := $(patsubst %,$(B)/%.o,$(basename $(ASM_SRC) $(RING0_SRC) boot/main.c $(DRIVER_SRC) $(LIB_SRC) \
+       $(NET_SRC))) $(patsubst $(B)/%.c,$(B)/%.o,$(LWIP_SRC))
+
+# The compiler is absent until `make deps` has run.
+GCC_INCLUDE = $(shell $(CC) -print-file-name=include 2>/dev/null)
+GCC_LIB = $(shell $(CC) -print-libgcc-file-name 2>/dev/null)
+
+WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wshadow -Wvla
+CFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-stack-protector -fno-pic -fno-pie -fcf-protection=none \
+	-fno-omit-frame-pointer -mno-omit-leaf-frame-pointer -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections \
+	-fno-common -fno-strict-aliasing -MMD -MP
+CPPFLAGS = -nostdinc -isystem $(GCC_INCLUDE) -isystem $(NEWLIB)/include -I. \
+	-DRINGLET_VERSION='"$(VERSION)"'
+# newlib's integer-only formatter is a quarter of the size; no format of ours has a float.
+PRINTF := -Dsnprintf=sniprintf -Dvsnprintf=vsniprintf
+RING0_CFLAGS := -mgeneral-regs-only -mno-red-zone -fno-builtin -fno-tree-loop-distribute-patterns
+NET_CPPFLAGS := -Inet -I$(LWIP)/src/include
+
+image: $(B)/ringlet.elf ## build/ringlet.elf, the bootable image (default)
+
+$(B)/ringlet.elf: $(B)/ringlet.debug.elf
+	@objcopy --strip-debug $< $@
+	@sh tests/check_image.sh $< $@
+
+$(B)/ringlet.debug.elf: $(OBJ) linker/pvh.ld
+	@$(CC) -nostdlib -static -no-pie -Wl,--gc-sections -Wl,--build-id=none \
+	    -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 -Wl,--no-warn-rwx-segments -Wl,-T,linker/pvh.ld \
+	    -Wl,-Map,$(B)/ringlet.map -o $@ $(OBJ) $(NEWLIB)/lib/libc.a $(GCC_LIB)
+	@echo "  LD      $@"
+
+define compile
+	@mkdir -p $(@D)
+	@echo "  CC      $<"
+	@$(CC) $(CFLAGS) $(1) $(CPPFLAGS) -c $< -o $@
+endef
+
+$(patsubst %.c,$(B)/%.o,$(RING0_SRC)): $(B)/%.o: %.c Makefile | $(DEPS_STAMP)
+	$(call compile,$(WARN) $(RING0_CFLAGS))
+$(B)/boot/%.o: boot/%.c Makefile | $(DEPS_STAMP)
+	$(call compile,$(WARN) $(PRINTF) $(NET_CPPFLAGS))
+$(B)/drivers/%.o: drivers/%.c Makefile | $(DEPS_STAMP)
+	$(call compile,$(WARN) -Wconversion $(PRINTF))
+$(B)/lib/%.o: lib/%.c Makefile | $(DEPS_STAMP)
+	$(call compile,$(WARN) $(PRINTF))
+$(B)/net/%.o: net/%.c Makefile | $(DEPS_STAMP)
+	$(call compile,$(WARN) $(PRINTF) $(NET_CPPFLAGS))
+$(B)/deps/lwip/%.o: $(B)/deps/lwip/%.c net/lwipopts.h net/arch/cc.h Makefile | $(DEPS_STAMP)
+	$(call compile,-Wall $(PRINTF) $(NET_CPPFLAGS))
+$(B)/%.o: %.S Makefile | $(DEPS_STAMP)
+	@mkdir -p $(@D)
+	@echo "  AS      $<"
+	@$(CC) -I. -MMD -MP -c $< -o $@
+$(B)/net/status_page.o: net/status.html
+
+-include $(OBJ:.o=.d)
+
+# --- dependencies --------------------------------------------------------------------------------
+
+deps: ## Install packages, fetch and build lwIP and newlib
+	@tools/deps test && touch $(DEPS_STAMP)
+
+$(DEPS_STAMP): tools/deps tools/deps.txt
+	@tools/deps build
+	@mkdir -p $(@D) && touch $@
+$(LWIP_SRC): | $(DEPS_STAMP)
+
+# --- unit tests ----------------------------------------------------------------------------------
+
+# The ring, driver and library code, compiled for the host unchanged: only whole headers of the seam
+# (assert, ring memory, device registers) are replaced.
+SEAM_ASSERT := -DASSERT_HEADER='"tests/unit/seam_assert.h"'
+SEAM_RING := -DRING_MEM_HEADER='"tests/unit/seam_ring_mem.h"'
+SEAM_IO := -DMMIO_HEADER='"tests/unit/seam_mmio.h"' -DIO_HEADER='"tests/unit/seam_io.h"'
+MODEL_VQ := tests/model/vq_device.c tests/model/vq_device_split.c
+MODEL_PCI := tests/model/pci_bus.c
+MODEL_VIRTIO := tests/model/virtio_device.c
+
+vq_rig := $(SEAM_ASSERT) tests/unit/vq_rig.c $(MODEL_VQ) drivers/vq.c
+UNIT_test_vq := $(vq_rig)
+UNIT_test_vq_notify := $(vq_rig)
+UNIT_test_vq_faults := $(vq_rig)
+UNIT_test_config := $(SEAM_ASSERT) lib/config.c
+UNIT_test_json := $(SEAM_ASSERT) lib/json.c lib/log.c
+UNIT_test_pktbuf := $(SEAM_ASSERT) lib/pktbuf.c lib/dma.c
+UNIT_TESTS := $(patsubst UNIT_%,%,$(filter UNIT_test_%,$(.VARIABLES)))
+
+UNIT_CFLAGS := -std=gnu11 -Wall -Wextra -Werror -g -O1 -fsanitize=address,undefined \
+	-fno-sanitize-recover=all -I.
+
+unit: $(foreach t,$(UNIT_TESTS),$(B)/unit/$(t).gcc.ok $(B)/unit/$(t).clang.ok) ## Hosted unit tests, gcc and clang, ASan and UBSan
+
+define unit_rule
+$(B)/unit/$(1).$(2).ok: $(3) tests/unit/$(1).c $(filter %.c,$(UNIT_$(1))) $(wildcard tests/unit/*.h tests/model/*.h lib/*.h drivers/*.h) | test-deps
+	@mkdir -p $$(@D)
+	@echo "  UNIT    $(1) ($(2))"
+	@$(3) $$(UNIT_CFLAGS) tests/unit/$(1).c $$(UNIT_$(1)) -o $(B)/unit/$(1).$(2) -lcmocka
+	@$(B)/unit/$(1).$(2) > $(B)/unit/$(1).$(2).log 2>&1 || { cat $(B)/unit/$(1).$(2).log; exit 1; }
+	@tail -n 1 $(B)/unit/$(1).$(2).log
+	@touch $$@
+endef
+$(foreach t,$(UNIT_TESTS),$(eval $(call unit_rule,$(t),gcc,$(CC)))$(eval $(call unit_rule,$(t),clang,$(CLANG))))
+
+# --- boots ---------------------------------------------------------------------------------------
+
+# Passed on to tools/run-guest when given.
+export ACCEL MACHINE FIRMWARE RING MODE ARGS MEM NET APP NICS
+
+run: image run-deps ## Boot it and talk to it: APP= NET=user|tap ACCEL= MACHINE= RING= MODE= MEM= ARGS=
+	@tools/run-guest --image $(B)/ringlet.elf
+
+e2e: image test-deps ## Boot the image in QEMU against real peers; T=PATTERN chooses tests
+	@$(PYTHON) tests/e2e/run $(if $(T),-k $(T))
+
+test: check unit e2e ## Everything that CI runs
+
+check: tests/check_includes.sh ## Layers and image rules
+	@sh tests/check_includes.sh
+
+bench-boot: image test-deps ## Measure boot time and ring-0 instructions (reported, not asserted)
+	@$(PYTHON) tests/e2e/bench_boot.py
+
+size: image ## Size of the image by component
+	@$(PYTHON) tools/image-size $(B)/ringlet.debug.elf $(B)/ringlet.map
+
+run-deps:
+	@tools/deps run
+test-deps:
+	@tools/deps test
+
+clean: ## Remove what was built, but not the dependencies
+	@find $(B) -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} +
+
+help: ## This list
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || \
+	    sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1  \2/p' $(MAKEFILE_LIST)
+
+.PHONY: image deps unit run e2e test check bench-boot size clean help run-deps test-deps

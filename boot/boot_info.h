@@ -1,0 +1,54 @@
+/* What ring 0 learned at boot and hands to ring 3. The one structure that every boot path fills. */
+#ifndef BOOT_BOOT_INFO_H
+#define BOOT_BOOT_INFO_H
+
+#include "lib/util.h"
+
+enum boot_error {
+    BOOT_OK,
+    BOOT_NO_MEMORY_MAP,  /* no usable start info or memory map */
+    BOOT_LITTLE_MEMORY,  /* the memory that holds the image is too small */
+    BOOT_LONG_CMDLINE,   /* longer than BOOT_CMDLINE_MAX */
+};
+
+enum {
+    BOOT_CMDLINE_MAX = 2048,
+    BOOT_MEMORY_MIN_MIB = 16,
+};
+
+struct boot_info {
+    uint32_t error;      /* enum boot_error */
+    uint64_t tsc_start;  /* at the first instruction */
+    uint64_t ram_bytes;  /* of all usable memory */
+    uint64_t arena_base; /* memory for ring 3, mapped at its physical address */
+    uint64_t arena_size;
+    uint64_t low_ram_end; /* end of the usable memory below 4 GiB */
+    uint64_t rsdp;        /* ACPI root pointer, 0: none */
+    uint64_t acpi_start;  /* ACPI tables: readable if they are above the ROM area; acpi_end 0: not */
+    uint64_t acpi_end;
+    uint64_t pvclock;     /* address of the hypervisor's clock page, 0: none */
+    char cmdline[BOOT_CMDLINE_MAX];
+};
+
+/* Lives in memory of ring 3, written by ring 0 before ring 3 starts. */
+extern struct boot_info boot_info;
+
+/* Where firmware keeps ROMs and often its ACPI tables; readable for ring 3. */
+#define BOOT_ROM_START 0xc0000ull
+#define BOOT_ROM_END 0x100000ull
+
+/* Device registers for ring 3: everything from here to 4 GiB. */
+#define BOOT_MMIO_START 0xc0000000ull
+#define BOOT_MMIO_END 0x100000000ull
+
+/* I/O ports that ring 3 may assign to devices. */
+enum { BOOT_PCI_IO_START = 0x1000, BOOT_PCI_IO_END = 0x4000 };
+
+/* Symbols of the linker script. */
+extern char ring0_text_start[], ring0_text_end[], ring0_data_start[], ring0_data_end[];
+extern char ring0_stack_start[], ring0_stack_end[], ring0_ist_stack_start[], ring0_ist_stack_end[];
+extern char text_start[], text_end[], rodata_start[], rodata_end[], data_start[], data_end[];
+extern char stack_start[], stack_end[], panic_stack_start[], panic_stack_end[];
+extern char large_start[], image_end[];
+
+#endif

@@ -1,0 +1,138 @@
+/* The first function in ring 3: the order of initialisation, nothing else. */
+#include "boot/ring0.h"
+
+#include "drivers/acpi.h"
+#include "drivers/clock.h"
+#include "drivers/pci.h"
+#include "drivers/serial.h"
+#include "drivers/virtio_net.h"
+#include "lib/config.h"
+#include "lib/dma.h"
+#include "lib/err.h"
+#include "lib/exit.h"
+#include "lib/json.h"
+#include "lib/log.h"
+#include "lib/panic.h"
+#include "net/app_crash_test.h"
+#include "net/app_echo.h"
+#include "net/stack.h"
+
+#include <string.h>
+
+/* Ports, I/O APIC and local APIC lie above; PCI memory of microvm and pc ends at or before these. */
+#define PCI_ECAM_MICROVM 0xe0000000ull
+#define PCI_ASSIGN_HIGH_START 0xf0000000ull
+#define PCI_ASSIGN_HIGH_END 0xfec00000ull
+
+static const char *accelerator(void) {
+    static char name[13];
+    const struct cpuid_regs r = cpuid(0x40000000);
+    memcpy(name, &r.ebx, 4);
+    memcpy(name + 4, &r.ecx, 4);
+    memcpy(name + 8, &r.edx, 4);
+    if (!(cpuid(1).ecx >> 31)) {
+        return "none";
+    }
+    return strncmp(name, "TCG", 3) == 0 ? "tcg" : strncmp(name, "KVM", 3) == 0 ? "kvm" : name;
+}
+
+static void print_boot_event(void) {
+    char text[256];
+    struct json j;
+    json_begin(&j, text, sizeof(text));
+    json_object(&j, NULL);
+    json_string(&j, "event", "boot");
+    json_string(&j, "version", RINGLET_VERSION);
+    json_string(&j, "machine", pci_machine());
+    json_string(&j, "accelerator", accelerator());
+    json_u64(&j, "memory_mib", (boot_info.ram_bytes + (1 << 20) - 1) >> 20);
+    json_u64(&j, "tsc_khz", clock_khz());
+    json_string(&j, "tsc_source", clock_source());
+    json_close(&j);
+    json_print(&j);
+}
+
+static _Noreturn void fail(void) {
+    exit_guest(EXIT_STATUS_USAGE);
+}
+
+static void check_boot(void) {
+    switch (boot_info.error) {
+    case BOOT_OK:
+        return;
+    case BOOT_NO_MEMORY_MAP:
+        log_error("boot: the loader gave no usable PVH start info with a memory map");
+        break;
+    case BOOT_LITTLE_MEMORY:
+        log_error("boot: %u MiB of memory are too little, %u MiB are needed",
+                  (unsigned)(boot_info.ram_bytes >> 20), BOOT_MEMORY_MIN_MIB);
+        break;
+    case BOOT_LONG_CMDLINE:
+        log_error("config: the command line is longer than %u characters", BOOT_CMDLINE_MAX - 1);
+        break;
+    }
+    fail();
+}
+
+static void init_acpi(void) {
+    const struct acpi_window windows[ACPI_WINDOW_COUNT] = {
+        {BOOT_ROM_START, BOOT_ROM_END},
+        {boot_info.acpi_start, boot_info.acpi_end},
+        {boot_info.arena_base, boot_info.arena_base + boot_info.arena_size},
+    };
+    acpi_init(boot_info.rsdp, windows);
+}
+
+static int init_pci(void) {
+    uint64_t ecam = 0;
+    uint32_t buses = 0;
+    struct pci_windows windows = {
+        .mem_start = BOOT_MMIO_START,
+        .mem_end = PCI_ASSIGN_HIGH_END,
+        .assign_start = max_u64(BOOT_MMIO_START, align_up(boot_info.low_ram_end, 1 << 20)),
+        .assign_end = PCI_ECAM_MICROVM,
+        .io_start = BOOT_PCI_IO_START,
+        .io_end = BOOT_PCI_IO_END,
+    };
+    if (windows.assign_start >= windows.assign_end) { /* 3.5 GiB of memory below 4 GiB */
+        windows.assign_start = PCI_ASSIGN_HIGH_START;
+        windows.assign_end = PCI_ASSIGN_HIGH_END;
+    }
+    if (acpi_ecam(&ecam, &buses) && ecam >= BOOT_MMIO_START && ecam < BOOT_MMIO_END) {
+        windows.ecam = ecam;
+        windows.ecam_buses = (uint32_t)min_u64(buses, (BOOT_MMIO_END - ecam) >> 20);
+    }
+    return pci_init(&windows);
+}
+
+void user_main(void) {
+    static struct config config;
+    char error[320];
+
+    serial_init();
+    log_set_sink(serial_write);
+    panic_set_bounds((uintptr_t)stack_start, (uintptr_t)stack_end, (uintptr_t)text_start,
+                     (uintptr_t)text_end);
+    check_boot();
+    clock_init(boot_info.tsc_start, (const void *)boot_info.pvclock);
+    dma_init(boot_info.arena_base, boot_info.arena_size);
+    init_acpi();
+    if (config_parse(&config, boot_info.cmdline, error, sizeof(error)) != ERR_OK) {
+        log_error("config: %s", error);
+        fail();
+    }
+    if (config.app == CONFIG_APP_CRASH_TEST) {
+        if (app_crash_test_run(config.kind) != ERR_OK) {
+            fail();
+        }
+        exit_guest(EXIT_STATUS_OK);
+    }
+    const int pci_err = init_pci();
+    print_boot_event();
+    if (pci_err != ERR_OK || net_probe(&config) != ERR_OK || stack_init(&config) != ERR_OK) {
+        fail();
+    }
+    const int status = app_echo_run(&config);
+    net_stop_all();
+    exit_guest((enum exit_status)status);
+}

@@ -1,0 +1,197 @@
+/* Traps: descriptor tables, the ports that ring 3 may use, faults, interrupts, and the one service.
+ *
+ * A fault, of ring 3 or of ring 0, is not printed here: its registers are saved and ring 3 continues
+ * in panic_enter() on a stack of its own, where everything that prints lives. A second fault on the
+ * way ends the machine from here. */
+#include "boot/ring0.h"
+
+#include "lib/exit.h"
+#include "lib/panic.h"
+#include "lib/wait.h"
+
+enum {
+    VECTOR_NMI = 2,
+    VECTOR_DOUBLE_FAULT = 8,
+    VECTOR_GENERAL_PROTECTION = 13,
+    VECTOR_MACHINE_CHECK = 18,
+    VECTOR_COUNT = 64,
+    OPCODE_HLT = 0xf4,
+    TSS_PORTS = BOOT_PCI_IO_END,
+};
+
+#define LAPIC_EOI 0xfee000b0ull
+
+/* What trap_common (entry.S) and the CPU push. */
+struct trap_frame {
+    uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rbp, rdi, rsi, rdx, rcx, rbx, rax;
+    uint64_t vector, error;
+    uint64_t rip, cs, rflags, rsp, ss;
+};
+
+struct tss {
+    uint32_t reserved0;
+    uint64_t rsp[3];
+    uint64_t reserved1;
+    uint64_t ist[7];
+    uint64_t reserved2;
+    uint16_t reserved3;
+    uint16_t io_bitmap_off;
+    uint8_t io_bitmap[TSS_PORTS / 8 + 1]; /* a 0 bit allows the port; the last byte is all ones */
+} __attribute__((packed));
+
+struct gate {
+    uint16_t offset_low;
+    uint16_t selector;
+    uint8_t ist;
+    uint8_t type;
+    uint16_t offset_mid;
+    uint32_t offset_high;
+    uint32_t reserved;
+};
+
+struct table_pointer {
+    uint16_t limit;
+    uint64_t base;
+} __attribute__((packed));
+
+/* The ports in use, as ranges. Everything else raises #GP in ring 3. */
+static const struct {
+    uint16_t first, last;
+} ring3_ports[] = {
+    {0x40, 0x43},   /* PIT, to calibrate the time stamp counter */
+    {0x61, 0x61},   /* gate of its channel 2 */
+    {0x64, 0x64},   /* keyboard controller, to reset the machine */
+    {0xf4, 0xf7},   /* isa-debug-exit */
+    {0x3f8, 0x3ff}, /* serial port */
+    {0x600, 0x607}, /* ACPI power management, to power off */
+    {0xcf8, 0xcff}, /* PCI configuration, reset control */
+    {BOOT_PCI_IO_START, BOOT_PCI_IO_END - 1},
+};
+
+static uint64_t gdt[7] = {
+    [SELECTOR_CODE0 / 8] = 0x00af9b000000ffff,
+    [SELECTOR_DATA0 / 8] = 0x00cf93000000ffff,
+    [SELECTOR_DATA3 / 8] = 0x00cff3000000ffff,
+    [SELECTOR_CODE3 / 8] = 0x00affb000000ffff,
+};
+static struct tss tss __attribute__((aligned(16)));
+static struct gate idt[VECTOR_COUNT];
+static bool panicking;
+
+void trap_handler(struct trap_frame *frame);
+
+static void tss_init(void) {
+    uint8_t *bitmap = tss.io_bitmap;
+    uint64_t count = sizeof(tss.io_bitmap);
+    __asm__ volatile("rep stosb" : "+D"(bitmap), "+c"(count) : "a"(0xff) : "memory");
+    for (unsigned i = 0; i < ARRAY_SIZE(ring3_ports); i++) {
+        for (unsigned port = ring3_ports[i].first; port <= ring3_ports[i].last;) {
+            if (port % 8 == 0 && port + 7 <= ring3_ports[i].last) {
+                tss.io_bitmap[port / 8] = 0;
+                port += 8;
+            } else {
+                tss.io_bitmap[port / 8] &= (uint8_t) ~(1u << port % 8);
+                port++;
+            }
+        }
+    }
+    tss.io_bitmap_off = offsetof(struct tss, io_bitmap);
+    tss.rsp[0] = (uintptr_t)ring0_stack_end;
+    tss.ist[0] = (uintptr_t)ring0_ist_stack_end;
+}
+
+static void gdt_load(void) {
+    const uint64_t base = (uintptr_t)&tss;
+    const struct table_pointer pointer = {sizeof(gdt) - 1, (uintptr_t)gdt};
+    gdt[SELECTOR_TSS / 8] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 |
+                            (base >> 24 & 0xff) << 56;
+    gdt[SELECTOR_TSS / 8 + 1] = base >> 32;
+    __asm__ volatile("lgdt %0" : : "m"(pointer));
+    __asm__ volatile("ltr %w0" : : "r"(SELECTOR_TSS));
+}
+
+static void idt_load(void) {
+    const struct table_pointer pointer = {sizeof(idt) - 1, (uintptr_t)idt};
+    uintptr_t stub = (uintptr_t)trap_stubs;
+    for (unsigned vector = 0; vector < VECTOR_COUNT; vector++, stub += 16) {
+        idt[vector] = (struct gate){
+            .offset_low = (uint16_t)stub,
+            .selector = SELECTOR_CODE0,
+            .type = 0x8e, /* present, interrupt gate, not callable from ring 3 */
+            .offset_mid = (uint16_t)(stub >> 16),
+        };
+    }
+    /* These can hit while the ring-0 stack is unusable. */
+    idt[VECTOR_NMI].ist = 1;
+    idt[VECTOR_DOUBLE_FAULT].ist = 1;
+    idt[VECTOR_MACHINE_CHECK].ist = 1;
+    __asm__ volatile("lidt %0" : : "m"(pointer));
+}
+
+void trap_init(void) {
+    tss_init();
+    gdt_load();
+    idt_load();
+}
+
+static bool is_wait_service(const struct trap_frame *frame) {
+    return frame->vector == VECTOR_GENERAL_PROTECTION && frame->cs == SELECTOR_CODE3 &&
+           frame->rip >= (uintptr_t)text_start && frame->rip < (uintptr_t)text_end &&
+           *(const uint8_t *)frame->rip == OPCODE_HLT;
+}
+
+static void interrupt(uint64_t vector) {
+    __atomic_store_n(&wait_state.wake, 1, __ATOMIC_RELAXED);
+    wait_state.interrupts++;
+    if (vector == WAIT_VECTOR_SPURIOUS) {
+        wait_state.spurious++; /* not acknowledged, Intel SDM volume 3, 11.9 */
+    } else {
+        *(volatile uint32_t *)LAPIC_EOI = 0;
+    }
+}
+
+/* Nothing of ring 3 can be trusted any more. */
+static _Noreturn void end_machine(void) {
+    __asm__ volatile("outb %0, %1" : : "a"((uint8_t)EXIT_STATUS_PANIC), "Nd"((uint16_t)0xf4));
+    __asm__ volatile("outb %0, %w1" : : "a"((uint8_t)6), "d"((uint16_t)0xcf9));
+    while (true) {
+        __asm__ volatile("cli; hlt");
+    }
+}
+
+static void fault(struct trap_frame *frame) {
+    uint64_t cr2;
+    if (panicking) {
+        end_machine();
+    }
+    panicking = true;
+    __asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
+    panic_regs = (struct panic_regs){
+        .rax = frame->rax, .rbx = frame->rbx, .rcx = frame->rcx, .rdx = frame->rdx,
+        .rsi = frame->rsi, .rdi = frame->rdi, .rbp = frame->rbp, .rsp = frame->rsp,
+        .r8 = frame->r8,   .r9 = frame->r9,   .r10 = frame->r10, .r11 = frame->r11,
+        .r12 = frame->r12, .r13 = frame->r13, .r14 = frame->r14, .r15 = frame->r15,
+        .rip = frame->rip, .cs = frame->cs,   .rflags = frame->rflags, .ss = frame->ss,
+        .cr2 = cr2, .vector = frame->vector, .error = frame->error,
+    };
+    frame->rip = (uintptr_t)panic_enter;
+    frame->cs = SELECTOR_CODE3;
+    frame->ss = SELECTOR_DATA3;
+    frame->rflags = 0x202;
+    frame->rsp = (uintptr_t)panic_stack_end - 8;
+    frame->rbp = 0;
+}
+
+void trap_handler(struct trap_frame *frame) {
+    if (frame->vector >= WAIT_VECTOR_FIRST) {
+        interrupt(frame->vector);
+    } else if (is_wait_service(frame)) {
+        frame->rip++;
+        /* STI holds interrupts off for one more instruction, so none can slip in between. */
+        if (__atomic_load_n(&wait_state.wake, __ATOMIC_RELAXED) == 0) {
+            __asm__ volatile("sti; hlt; cli" : : : "memory");
+        }
+    } else {
+        fault(frame);
+    }
+}

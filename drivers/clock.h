@@ -1,0 +1,22 @@
+/* Time, counted with the CPU's time stamp counter. */
+#ifndef DRIVERS_CLOCK_H
+#define DRIVERS_CLOCK_H
+
+#include "lib/cpu.h"
+#include "lib/util.h"
+
+/* Finds the frequency: from CPUID, from the hypervisor's clock, else by calibration against the PIT.
+ * tsc_start is the counter at the first instruction; pvclock is KVM's clock page, NULL: none. */
+void clock_init(uint64_t tsc_start, const void *pvclock);
+
+uint64_t clock_khz(void);
+const char *clock_source(void); /* "cpuid", "kvmclock", "pit" or "assumed" */
+
+/* Since the first instruction. Never goes back. */
+uint64_t clock_us(void);
+uint64_t clock_ms(void);
+
+/* Waits without sleeping; for the few places at start that wait for a device. */
+void clock_delay_us(uint64_t us);
+
+#endif

@@ -1,0 +1,114 @@
+/* Receive and transmit bursts of virtio-net. Written once, with the ring layout as an argument that
+ * is constant in each instance (net_rxtx.c), so that every ring operation is inlined and nothing is
+ * called through a pointer. */
+#ifndef DRIVERS_NET_BURST_H
+#define DRIVERS_NET_BURST_H
+
+#include "drivers/virtio_net.h"
+#include "lib/dma.h"
+
+/* Free descriptors before received buffers are posted again: one index store for many of them. */
+enum { NET_REFILL_BATCH = 32 };
+
+ALWAYS_INLINE void burst_publish(struct net_queue *queue, enum vq_layout layout) {
+    vq_publish(&queue->vq, layout);
+    if (vq_notify_needed(&queue->vq, layout)) {
+        virtio_pci_ring(&queue->doorbell);
+        queue->stats.kicks++;
+    }
+}
+
+/* Posts free buffers while there are free descriptors. The virtio header lands in the last bytes of
+ * the headroom, the frame at the start of the room: one descriptor for both (5.1.6.3, 2.7.4.2). */
+ALWAYS_INLINE void rx_refill_body(struct net_dev *nd, enum vq_layout layout) {
+    struct net_queue *rx = &nd->rx;
+    bool posted = false;
+    while (rx->vq.free_count > 0) {
+        struct pktbuf *buf = pktbuf_get(&nd->pool);
+        if (buf == NULL) {
+            break;
+        }
+        const struct vq_seg seg = {
+            .addr = dma_addr_of(pktbuf_room(buf) - nd->hdr_len),
+            .len = nd->hdr_len + nd->pool.room,
+        };
+        vq_add(&rx->vq, layout, &seg, 0, 1, buf);
+        posted = true;
+    }
+    if (posted) {
+        rx->stats.refills++;
+        burst_publish(rx, layout);
+    }
+}
+
+ALWAYS_INLINE unsigned rx_burst_body(struct net_dev *nd, struct pktbuf **out, unsigned max,
+                                     enum vq_layout layout) {
+    struct net_queue *rx = &nd->rx;
+    struct vq_done done[NET_BURST_MAX];
+    unsigned count = 0;
+
+    ASSERT_HOT(max <= NET_BURST_MAX);
+    const unsigned used = vq_take_used(&rx->vq, layout, done, max);
+    rx->stats.polls++;
+    rx->stats.empty_polls += used == 0;
+    rx->stats.ring_empty += used != 0 && rx->vq.free_count == rx->vq.num;
+    for (unsigned i = 0; i < used; i++) {
+        struct pktbuf *buf = done[i].token;
+        if (UNLIKELY(done[i].len < nd->hdr_len + (uint32_t)NET_FRAME_MIN)) {
+            rx->stats.drop_short++;
+            pktbuf_put(buf);
+            continue;
+        }
+        buf->len = done[i].len - nd->hdr_len;
+        rx->stats.bytes += buf->len;
+        out[count++] = buf;
+    }
+    rx->stats.packets += count;
+    if (rx->vq.free_count >= rx->refill_at && LIKELY(!rx->vq.broken)) {
+        rx_refill_body(nd, layout);
+    }
+    return count;
+}
+
+ALWAYS_INLINE bool tx_add_body(struct net_dev *nd, const struct vq_seg *seg, unsigned n,
+                               uint32_t len, void *token, enum vq_layout layout) {
+    struct net_queue *tx = &nd->tx;
+    if (UNLIKELY(!nd->link_up || tx->vq.broken)) {
+        tx->stats.drop_link_down++;
+        return false;
+    }
+    if (UNLIKELY(len > nd->mtu + (uint32_t)NET_ETH_HDR_LEN || n > NET_TX_SEG_MAX || n > tx->vq.num)) {
+        tx->stats.drop_too_long++;
+        return false;
+    }
+    if (UNLIKELY(n > tx->vq.free_count)) {
+        tx->stats.ring_full++;
+        tx->stats.drop_ring_full++;
+        return false;
+    }
+    vq_add(&tx->vq, layout, seg, (uint16_t)n, 0, token);
+    tx->stats.packets++;
+    tx->stats.bytes += len;
+    return true;
+}
+
+ALWAYS_INLINE void tx_flush_body(struct net_dev *nd, enum vq_layout layout) {
+    if (vq_unpublished(&nd->tx.vq, layout)) {
+        burst_publish(&nd->tx, layout);
+    }
+}
+
+ALWAYS_INLINE unsigned tx_done_body(struct net_dev *nd, void **tokens, unsigned max,
+                                    enum vq_layout layout) {
+    struct vq_done done[NET_BURST_MAX];
+    ASSERT_HOT(max <= NET_BURST_MAX);
+    const unsigned used = vq_take_used(&nd->tx.vq, layout, done, max);
+    nd->tx.stats.polls++;
+    nd->tx.stats.empty_polls += used == 0;
+    for (unsigned i = 0; i < used; i++) {
+        tokens[i] = done[i].token;
+    }
+    return used;
+}
+
+#endif

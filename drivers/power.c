@@ -1,0 +1,53 @@
+/* The ways to end the machine, best first. */
+#include "drivers/acpi.h"
+#include "lib/exit.h"
+#include "lib/io.h"
+#include "lib/json.h"
+#include "lib/mmio.h"
+#include "lib/wait.h"
+
+enum {
+    PORT_DEBUG_EXIT = 0xf4,
+    PORT_RESET_CONTROL = 0xcf9,
+    PORT_KEYBOARD = 0x64,
+    KEYBOARD_RESET = 0xfe,
+    PORT_ACPI_FIRST = 0x600, /* what the I/O bitmap of boot/trap.c allows */
+    PORT_ACPI_LAST = 0x607,
+    MMIO_FIRST = 0xc0000000,
+};
+
+static void power_off(void) {
+    struct acpi_power_off how;
+    if (!acpi_power_off(&how)) {
+        return;
+    }
+    if (how.is_io && how.addr >= PORT_ACPI_FIRST && how.addr < PORT_ACPI_LAST) {
+        if (how.width == 2) {
+            io_write16((uint16_t)how.addr, how.value);
+        } else {
+            io_write8((uint16_t)how.addr, (uint8_t)how.value);
+        }
+    } else if (!how.is_io && how.addr >= MMIO_FIRST && how.addr <= UINT32_MAX) {
+        mmio_write8(how.addr, (uint8_t)how.value);
+    }
+}
+
+_Noreturn void exit_guest(enum exit_status status) {
+    char text[64];
+    struct json j;
+    json_begin(&j, text, sizeof(text));
+    json_object(&j, NULL);
+    json_string(&j, "event", "exit");
+    json_u64(&j, "status", status);
+    json_close(&j);
+    json_print(&j);
+
+    io_write8(PORT_DEBUG_EXIT, (uint8_t)status);
+    power_off();
+    io_write8(PORT_RESET_CONTROL, 6);
+    io_write8(PORT_KEYBOARD, KEYBOARD_RESET);
+    while (true) {
+        wait_begin();
+        wait_for_interrupt();
+    }
+}

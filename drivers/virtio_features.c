@@ -1,0 +1,99 @@
+#include "drivers/virtio_features.h"
+
+#include "lib/err.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    uint8_t bit;
+    const char *name;
+} feature_names[] = {
+    {VIRTIO_NET_F_CSUM, "csum"},
+    {VIRTIO_NET_F_GUEST_CSUM, "guest_csum"},
+    {VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, "ctrl_guest_offloads"},
+    {VIRTIO_NET_F_MTU, "mtu"},
+    {VIRTIO_NET_F_MAC, "mac"},
+    {VIRTIO_NET_F_GUEST_TSO4, "guest_tso4"},
+    {VIRTIO_NET_F_GUEST_TSO6, "guest_tso6"},
+    {VIRTIO_NET_F_GUEST_ECN, "guest_ecn"},
+    {VIRTIO_NET_F_GUEST_UFO, "guest_ufo"},
+    {VIRTIO_NET_F_HOST_TSO4, "host_tso4"},
+    {VIRTIO_NET_F_HOST_TSO6, "host_tso6"},
+    {VIRTIO_NET_F_HOST_ECN, "host_ecn"},
+    {VIRTIO_NET_F_HOST_UFO, "host_ufo"},
+    {VIRTIO_NET_F_MRG_RXBUF, "mrg_rxbuf"},
+    {VIRTIO_NET_F_STATUS, "status"},
+    {VIRTIO_NET_F_CTRL_VQ, "ctrl_vq"},
+    {VIRTIO_NET_F_CTRL_RX, "ctrl_rx"},
+    {VIRTIO_NET_F_CTRL_VLAN, "ctrl_vlan"},
+    {VIRTIO_NET_F_CTRL_RX_EXTRA, "ctrl_rx_extra"},
+    {VIRTIO_NET_F_GUEST_ANNOUNCE, "guest_announce"},
+    {VIRTIO_NET_F_MQ, "mq"},
+    {VIRTIO_NET_F_CTRL_MAC_ADDR, "ctrl_mac_addr"},
+    {VIRTIO_F_INDIRECT_DESC, "indirect_desc"},
+    {VIRTIO_F_EVENT_IDX, "event_idx"},
+    {VIRTIO_F_VERSION_1, "version_1"},
+    {VIRTIO_F_ACCESS_PLATFORM, "access_platform"},
+    {VIRTIO_F_RING_PACKED, "ring_packed"},
+    {VIRTIO_F_IN_ORDER, "in_order"},
+    {VIRTIO_F_ORDER_PLATFORM, "order_platform"},
+    {VIRTIO_F_SR_IOV, "sr_iov"},
+    {VIRTIO_F_NOTIFICATION_DATA, "notification_data"},
+    {VIRTIO_F_NOTIF_CONFIG_DATA, "notif_config_data"},
+    {VIRTIO_F_RING_RESET, "ring_reset"},
+    {VIRTIO_F_ADMIN_VQ, "admin_vq"},
+    {VIRTIO_NET_F_DEVICE_STATS, "device_stats"},
+    {VIRTIO_NET_F_HASH_TUNNEL, "hash_tunnel"},
+    {VIRTIO_NET_F_VQ_NOTF_COAL, "vq_notf_coal"},
+    {VIRTIO_NET_F_NOTF_COAL, "notf_coal"},
+    {VIRTIO_NET_F_GUEST_USO4, "guest_uso4"},
+    {VIRTIO_NET_F_GUEST_USO6, "guest_uso6"},
+    {VIRTIO_NET_F_HOST_USO, "host_uso"},
+    {VIRTIO_NET_F_HASH_REPORT, "hash_report"},
+    {VIRTIO_NET_F_GUEST_HDRLEN, "guest_hdrlen"},
+    {VIRTIO_NET_F_RSS, "rss"},
+    {VIRTIO_NET_F_RSC_EXT, "rsc_ext"},
+    {VIRTIO_NET_F_STANDBY, "standby"},
+    {VIRTIO_NET_F_SPEED_DUPLEX, "speed_duplex"},
+};
+
+_Static_assert(ARRAY_SIZE(feature_names) <= VIRTIO_FEATURE_NAMES_MAX, "all names fit");
+
+unsigned virtio_feature_names(const struct virtio_features *f,
+                              const char *names[VIRTIO_FEATURE_NAMES_MAX]) {
+    unsigned count = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(feature_names); i++) {
+        if (virtio_feature_get(f, feature_names[i].bit)) {
+            names[count++] = feature_names[i].name;
+        }
+    }
+    return count;
+}
+
+static bool feature_set_by_name(struct virtio_features *f, const char *name, size_t len) {
+    for (size_t i = 0; i < ARRAY_SIZE(feature_names); i++) {
+        if (strlen(feature_names[i].name) == len &&
+            memcmp(feature_names[i].name, name, len) == 0) {
+            virtio_feature_set(f, feature_names[i].bit);
+            return true;
+        }
+    }
+    return false;
+}
+
+int virtio_feature_mask(const char *list, struct virtio_features *masked, char *error,
+                        size_t error_size) {
+    *masked = (struct virtio_features){0};
+    while (*list != '\0') {
+        const size_t len = strcspn(list, ",");
+        if (list[0] != '-' || !feature_set_by_name(masked, list + 1, len - 1)) {
+            snprintf(error, error_size, "features=: %.*s: must be -NAME with a feature of virtio-net",
+                     (int)len, list);
+            return ERR_CONFIG;
+        }
+        list += len;
+        list += *list == ',';
+    }
+    return ERR_OK;
+}

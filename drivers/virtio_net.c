@@ -1,0 +1,432 @@
+/* Bring-up, service and restart of virtio-net devices (5.1.3 to 5.1.5). The bursts are in
+ * net_burst.h. */
+#include "drivers/virtio_net.h"
+
+#include "drivers/net_burst.h"
+#include "lib/cpu.h"
+#include "lib/dma.h"
+#include "lib/err.h"
+#include "lib/json.h"
+#include "lib/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    VLAN_TAG_LEN = 4, /* room for one, whoever sends it */
+    POOL_SPARE_MIN = 64,
+    POOL_SPARE_MAX = 4096,
+};
+
+struct net_dev net_devs[NET_DEV_MAX];
+unsigned net_dev_count;
+
+static const uint8_t supported[] = {
+    VIRTIO_F_VERSION_1, VIRTIO_F_ACCESS_PLATFORM, VIRTIO_NET_F_MAC,
+    VIRTIO_NET_F_STATUS, VIRTIO_NET_F_MTU,
+};
+
+#define COUNTER(name, help) {#name, help, offsetof(struct net_stats, name)}
+
+const struct net_counter net_counters[] = {
+    COUNTER(packets, "Frames received from or given to the device"),
+    COUNTER(bytes, "Bytes of these frames, without the virtio header"),
+    COUNTER(drop_short, "Received frames shorter than their headers"),
+    COUNTER(drop_no_memory, "Received frames that the protocol stack had no memory for"),
+    COUNTER(drop_ring_full, "Frames not sent because the ring was full"),
+    COUNTER(drop_link_down, "Frames not sent because the link or the device was down"),
+    COUNTER(drop_too_long, "Frames not sent because they were longer than the MTU allows"),
+    COUNTER(drop_reset, "Frames that the device held when it was reset"),
+    COUNTER(copies, "Received frames copied out because packet buffers ran low"),
+    COUNTER(kicks, "Available buffer notifications (doorbell writes)"),
+    COUNTER(interrupts, "Interrupts of this queue"),
+    COUNTER(polls, "Looks at the used ring"),
+    COUNTER(empty_polls, "Looks at the used ring that found nothing"),
+    COUNTER(ring_full, "Frames that found the transmit ring full"),
+    COUNTER(ring_empty, "Times the device had used every receive buffer"),
+    COUNTER(refills, "Batches of receive buffers made available"),
+    COUNTER(wakeups, "Wake-ups from sleep with work in this queue"),
+    COUNTER(rechecks_hit, "Work found by the check after notifications were armed"),
+};
+const size_t net_counter_count = ARRAY_SIZE(net_counters);
+
+unsigned net_feature_names(const struct net_dev *nd, const char *names[VIRTIO_FEATURE_NAMES_MAX]) {
+    return virtio_feature_names(&nd->features, names);
+}
+
+const char *net_layout_name(const struct net_queue *queue) {
+    switch (queue->vq.layout) {
+    case VQ_SPLIT:
+        return "split";
+    }
+    return "?";
+}
+
+#define NET_ERROR(nd, format, ...)                                                                 \
+    log_error("net%u %02x:%02x.%u: " format, (nd)->index, (nd)->pci.pci.bus, (nd)->pci.pci.dev,    \
+              (nd)->pci.pci.fn, ##__VA_ARGS__)
+
+/* --- negotiation ------------------------------------------------------------------------------- */
+
+/* 5.1.6: by what was negotiated; the largest struct first. */
+static uint8_t header_len(const struct virtio_features *f) {
+    if (virtio_feature_get(f, VIRTIO_NET_F_OUT_NET_HEADER) ||
+        virtio_feature_get(f, VIRTIO_NET_F_IPSEC)) {
+        return 32;
+    }
+    if (virtio_feature_get(f, VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO) ||
+        virtio_feature_get(f, VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO)) {
+        return 24;
+    }
+    return virtio_feature_get(f, VIRTIO_NET_F_HASH_REPORT) ? 20 : sizeof(struct virtio_net_hdr);
+}
+
+/* An MTU that cannot be served is not accepted (5.1.4.2); the default one is used then. */
+static int negotiate_mtu(struct net_dev *nd) {
+    uint16_t mtu = 0;
+    nd->mtu = NET_MTU_DEFAULT;
+    if (!virtio_feature_get(&nd->features, VIRTIO_NET_F_MTU)) {
+        return ERR_OK;
+    }
+    const int err = virtio_pci_config(&nd->pci, offsetof(struct virtio_net_config, mtu), 2, 1, &mtu);
+    if (err != ERR_OK) {
+        return err;
+    }
+    if (mtu < NET_MTU_MIN || mtu > NET_MTU_MAX) {
+        NET_ERROR(nd, "device offers an MTU of %u, not %u to %u; not accepted", mtu, NET_MTU_MIN,
+                  NET_MTU_MAX);
+        virtio_feature_clear(&nd->features, VIRTIO_NET_F_MTU);
+    } else {
+        nd->mtu = mtu;
+    }
+    return ERR_OK;
+}
+
+/* Initialisation steps 1 to 6 of 3.1.1. */
+static int negotiate(struct net_dev *nd) {
+    struct virtio_pci *v = &nd->pci;
+    if (virtio_pci_reset(v) != ERR_OK) {
+        NET_ERROR(nd, "device does not finish a reset");
+        return ERR_TIMEOUT;
+    }
+    virtio_pci_add_status(v, VIRTIO_STATUS_ACKNOWLEDGE);
+    virtio_pci_add_status(v, VIRTIO_STATUS_DRIVER);
+    virtio_pci_read_offer(v);
+    for (unsigned i = 0; i < VIRTIO_FEATURE_WORDS; i++) {
+        nd->features.word[i] = v->offered.word[i] & nd->wanted.word[i];
+    }
+    if (!virtio_feature_get(&nd->features, VIRTIO_F_VERSION_1)) {
+        NET_ERROR(nd, "feature version_1 is %s; Ringlet cannot work without it",
+                  virtio_feature_get(&v->offered, VIRTIO_F_VERSION_1) ? "masked" : "not offered");
+        return ERR_CONFIG;
+    }
+    const int err = negotiate_mtu(nd);
+    if (err != ERR_OK) {
+        NET_ERROR(nd, "device configuration cannot be read");
+        return err;
+    }
+    nd->hdr_len = header_len(&nd->features);
+    if (virtio_pci_accept(v, &nd->features) != ERR_OK) {
+        NET_ERROR(nd, "device refuses the features %08x %08x %08x", nd->features.word[2],
+                  nd->features.word[1], nd->features.word[0]);
+        return ERR_DEVICE;
+    }
+    return ERR_OK;
+}
+
+/* A locally administered unicast address where the device gives none (5.1.4.2). */
+static void random_mac(uint8_t mac[6]) {
+    uint64_t seed = cpu_tsc() * 0x9e3779b97f4a7c15ull;
+    memcpy(mac, (const uint8_t *)&seed + 2, 6);
+    mac[0] = (uint8_t)((mac[0] & 0xfc) | 2);
+}
+
+static int read_mac(struct net_dev *nd) {
+    if (virtio_feature_get(&nd->features, VIRTIO_NET_F_MAC)) {
+        return virtio_pci_config(&nd->pci, offsetof(struct virtio_net_config, mac), 1, 6, nd->mac);
+    }
+    if (nd->restarts == 0) {
+        random_mac(nd->mac);
+    }
+    return ERR_OK;
+}
+
+/* Without the feature the link counts as up (5.1.4.2). */
+static int read_link(struct net_dev *nd, bool *up) {
+    uint16_t status = VIRTIO_NET_S_LINK_UP;
+    int err = ERR_OK;
+    if (virtio_feature_get(&nd->features, VIRTIO_NET_F_STATUS)) {
+        err = virtio_pci_config(&nd->pci, offsetof(struct virtio_net_config, status), 2, 1, &status);
+    }
+    *up = status & VIRTIO_NET_S_LINK_UP;
+    return err;
+}
+
+/* --- queues ------------------------------------------------------------------------------------ */
+
+/* Size of a queue: what the user asked for, else the device's maximum, a power of two. */
+static int queue_size(struct net_dev *nd, struct net_queue *queue, uint32_t wish, uint16_t *num) {
+    queue->num_max = virtio_pci_queue_max(&nd->pci, queue->index);
+    if (queue->num_max == 0 || queue->num_max > VQ_NUM_MAX) {
+        NET_ERROR(nd, "queue %u: the device gives a size of %u", queue->index, queue->num_max);
+        return ERR_DEVICE;
+    }
+    if (wish != 0 && (!is_power_of_two(wish) || wish > queue->num_max)) {
+        NET_ERROR(nd, "queue=%u: must be a power of two up to the %u of the device's queue %u",
+                  (unsigned)wish, queue->num_max, queue->index);
+        return ERR_CONFIG;
+    }
+    uint16_t size = 1;
+    while (size <= queue->num_max / 2) {
+        size = (uint16_t)(size * 2);
+    }
+    *num = wish != 0 ? (uint16_t)wish : size;
+    return ERR_OK;
+}
+
+/* Memory of a queue, once; a restart uses it again. */
+static int queue_allocate(struct net_queue *queue, uint16_t num) {
+    queue->memory = dma_alloc(vq_areas(VQ_SPLIT, num).size, VQ_AREA_ALIGN);
+    queue->slots = dma_alloc(sizeof(*queue->slots) * num, VQ_AREA_ALIGN);
+    queue->vq.num = num;
+    const uint16_t quarter = (uint16_t)(num / 4);
+    queue->refill_at = quarter == 0 ? 1 : (uint16_t)min_u64(quarter, NET_REFILL_BATCH);
+    return queue->memory != NULL && queue->slots != NULL ? ERR_OK : ERR_RESOURCE;
+}
+
+/* Packet buffers: a ring full, and as many again for frames that the stack holds. `budget` is this
+ * device's share of the memory. */
+static int pool_allocate(struct net_dev *nd, size_t budget) {
+    const uint32_t num = nd->rx.vq.num;
+    const uint32_t room = NET_ETH_HDR_LEN + VLAN_TAG_LEN + nd->mtu;
+    const size_t stride = align_up(sizeof(struct pktbuf) + room, PKTBUF_ALIGN);
+    uint32_t spare = (uint32_t)min_u64(max_u64(2 * num, 512), POOL_SPARE_MAX);
+    const uint32_t affordable = (uint32_t)min_u64(budget / stride, UINT32_MAX);
+    if (affordable < num + POOL_SPARE_MIN) {
+        NET_ERROR(nd, "%u receive buffers of %zu bytes do not fit into %zu KiB; more memory or a "
+                      "smaller queue= is needed",
+                  (unsigned)(num + POOL_SPARE_MIN), stride, budget >> 10);
+        return ERR_RESOURCE;
+    }
+    spare = (uint32_t)min_u64(spare, affordable - num);
+    return pktbuf_pool_init(&nd->pool, num + spare, room);
+}
+
+static int allocate(struct net_dev *nd, const struct config *cfg, size_t budget) {
+    uint16_t rx_num, tx_num;
+    int err = queue_size(nd, &nd->rx, cfg->queue, &rx_num);
+    if (err == ERR_OK) {
+        err = queue_size(nd, &nd->tx, cfg->queue, &tx_num);
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    const size_t before = dma_free_bytes();
+    if (queue_allocate(&nd->rx, rx_num) != ERR_OK || queue_allocate(&nd->tx, tx_num) != ERR_OK) {
+        NET_ERROR(nd, "no memory for the rings");
+        return ERR_RESOURCE;
+    }
+    const size_t used = before - dma_free_bytes();
+    return pool_allocate(nd, budget > used ? budget - used : 0);
+}
+
+static int queue_start(struct net_dev *nd, struct net_queue *queue) {
+    vq_init(&queue->vq, VQ_SPLIT, queue->vq.num, false, queue->memory, queue->slots);
+    const int err = virtio_pci_queue_enable(&nd->pci, queue->index, &queue->vq, queue->memory,
+                                            &queue->doorbell);
+    if (err != ERR_OK) {
+        NET_ERROR(nd, "queue %u cannot be set up", queue->index);
+    }
+    return err;
+}
+
+/* Steps 7 and 8 of 3.1.1: queues, then DRIVER_OK; only then a doorbell may ring. */
+static int start(struct net_dev *nd) {
+    int err = queue_start(nd, &nd->rx);
+    if (err == ERR_OK) {
+        err = queue_start(nd, &nd->tx);
+    }
+    if (err == ERR_OK) {
+        err = read_link(nd, &nd->link_up);
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    virtio_pci_add_status(&nd->pci, VIRTIO_STATUS_DRIVER_OK);
+    nd->running = true;
+    net_rx_refill(nd);
+    return ERR_OK;
+}
+
+/* No use of the rings from here on. */
+static void give_up(struct net_dev *nd) {
+    virtio_pci_add_status(&nd->pci, VIRTIO_STATUS_FAILED);
+    nd->rx.vq.broken = nd->tx.vq.broken = true;
+    nd->running = nd->link_up = false;
+}
+
+/* --- life -------------------------------------------------------------------------------------- */
+
+static void print_device_event(const struct net_dev *nd, const struct config *cfg) {
+    char text[1536], address[16], mac[18];
+    const struct pci_dev *pci = &nd->pci.pci;
+    const char *names[VIRTIO_FEATURE_NAMES_MAX];
+    const unsigned count = net_feature_names(nd, names);
+    struct json j;
+
+    snprintf(address, sizeof(address), "%02x:%02x.%u", pci->bus, pci->dev, pci->fn);
+    snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", nd->mac[0], nd->mac[1], nd->mac[2],
+             nd->mac[3], nd->mac[4], nd->mac[5]);
+    json_begin(&j, text, sizeof(text));
+    json_object(&j, NULL);
+    json_string(&j, "event", "device");
+    json_u64(&j, "nic", nd->index);
+    json_string(&j, "pci", address);
+    json_string(&j, "mac", mac);
+    json_u64(&j, "mtu", nd->mtu);
+    json_bool(&j, "link", nd->link_up);
+    json_array(&j, "features");
+    for (unsigned i = 0; i < count; i++) {
+        json_string(&j, NULL, names[i]);
+    }
+    json_close(&j);
+    json_string(&j, "layout", net_layout_name(&nd->rx));
+    json_u64(&j, "rx_size", nd->rx.vq.num);
+    json_u64(&j, "tx_size", nd->tx.vq.num);
+    json_u64(&j, "buffers", nd->pool.total);
+    json_string(&j, "mode", config_mode_name(cfg->mode));
+    json_close(&j);
+    json_print(&j);
+}
+
+static int bring_up(struct net_dev *nd, const struct pci_dev *pci, const struct config *cfg,
+                    size_t budget) {
+    int err = virtio_pci_init(&nd->pci, pci);
+    if (err != ERR_OK) {
+        return err;
+    }
+    nd->rx.index = VIRTIO_NET_QUEUE_RX;
+    nd->tx.index = VIRTIO_NET_QUEUE_TX;
+    err = negotiate(nd);
+    if (err == ERR_OK) {
+        err = allocate(nd, cfg, budget);
+    }
+    if (err == ERR_OK) {
+        err = read_mac(nd);
+    }
+    if (err == ERR_OK) {
+        err = start(nd);
+    }
+    if (err != ERR_OK) {
+        give_up(nd);
+        return err;
+    }
+    print_device_event(nd, cfg);
+    return ERR_OK;
+}
+
+static bool is_virtio_net(const struct pci_dev *pci) {
+    return pci->vendor == VIRTIO_PCI_VENDOR && (pci->device == VIRTIO_PCI_DEVICE_NET_MODERN ||
+                                                pci->device == VIRTIO_PCI_DEVICE_NET_TRANSITIONAL);
+}
+
+static int wanted_features(const struct config *cfg, struct virtio_features *wanted) {
+    struct virtio_features masked;
+    char error[160];
+    if (virtio_feature_mask(cfg->features, &masked, error, sizeof(error)) != ERR_OK) {
+        log_error("config: %s", error);
+        return ERR_CONFIG;
+    }
+    *wanted = (struct virtio_features){0};
+    for (unsigned i = 0; i < ARRAY_SIZE(supported); i++) {
+        if (!virtio_feature_get(&masked, supported[i])) {
+            virtio_feature_set(wanted, supported[i]);
+        }
+    }
+    return ERR_OK;
+}
+
+int net_probe(const struct config *cfg) {
+    struct virtio_features wanted;
+    unsigned left = 0;
+    if (wanted_features(cfg, &wanted) != ERR_OK) {
+        return ERR_CONFIG;
+    }
+    for (unsigned i = 0; i < pci_dev_count; i++) {
+        left += is_virtio_net(&pci_devs[i]);
+    }
+    net_dev_count = 0;
+    for (unsigned i = 0; i < pci_dev_count && net_dev_count < NET_DEV_MAX; i++) {
+        if (!is_virtio_net(&pci_devs[i])) {
+            continue;
+        }
+        struct net_dev *nd = &net_devs[net_dev_count];
+        *nd = (struct net_dev){.index = net_dev_count, .wanted = wanted};
+        const int err = bring_up(nd, &pci_devs[i], cfg, dma_free_bytes() / left--);
+        if (err == ERR_CONFIG || err == ERR_RESOURCE) {
+            return err; /* what was asked for cannot be had */
+        }
+        net_dev_count += err == ERR_OK;
+    }
+    if (net_dev_count == 0) {
+        log_error("net: no virtio-net device that can be driven");
+        return ERR_ABSENT;
+    }
+    return ERR_OK;
+}
+
+/* Takes back what the rings hold; the device was reset before, so it owns nothing any more. */
+static void drain(struct net_dev *nd, void (*lost)(struct net_dev *nd, void *token)) {
+    uint32_t cursor = 0;
+    void *token;
+    while ((token = vq_drain(&nd->rx.vq, &cursor)) != NULL) {
+        pktbuf_put(token);
+    }
+    cursor = 0;
+    while ((token = vq_drain(&nd->tx.vq, &cursor)) != NULL) {
+        nd->tx.stats.drop_reset++;
+        lost(nd, token);
+    }
+}
+
+static void restart(struct net_dev *nd, void (*lost)(struct net_dev *nd, void *token)) {
+    const uint16_t mtu = nd->mtu;
+    give_up(nd);
+    nd->restarts++;
+    int err = negotiate(nd);
+    if (err == ERR_OK) {
+        drain(nd, lost);
+        err = nd->mtu > mtu ? ERR_DEVICE : read_mac(nd); /* the buffers keep their size */
+    }
+    if (err == ERR_OK) {
+        err = start(nd);
+    }
+    if (err != ERR_OK) {
+        give_up(nd);
+        return;
+    }
+    log_info("net%u: device was reset and is running again (restart %u)", nd->index,
+             (unsigned)nd->restarts);
+}
+
+bool net_service(struct net_dev *nd, void (*lost)(struct net_dev *nd, void *token)) {
+    bool up = nd->link_up;
+    if (!nd->running || nd->rx.vq.broken || nd->tx.vq.broken ||
+        (virtio_pci_status(&nd->pci) & VIRTIO_STATUS_NEEDS_RESET)) {
+        restart(nd, lost);
+        return true;
+    }
+    if (read_link(nd, &up) != ERR_OK || up == nd->link_up) {
+        return false;
+    }
+    nd->link_up = up;
+    log_info("net%u: link %s", nd->index, up ? "up" : "down");
+    return true;
+}
+
+void net_stop_all(void) {
+    for (unsigned i = 0; i < net_dev_count; i++) {
+        virtio_pci_reset(&net_devs[i].pci);
+        net_devs[i].running = false;
+    }
+}

@@ -1,0 +1,27 @@
+/* Boot-time allocator of memory that devices may reach: rings and packet buffers.
+ *
+ * Memory is handed out once, zeroed, and never given back. dma_lock() is called before the workload
+ * starts; an allocation after it is our own bug (nothing is allocated on the data path). */
+#ifndef LIB_DMA_H
+#define LIB_DMA_H
+
+#include "lib/util.h"
+
+/* The region [base, base + size) is ordinary memory, mapped at its physical address. */
+void dma_init(uintptr_t base, size_t size);
+
+/* Zeroed, physically contiguous memory; align is a power of two. NULL when there is not enough. */
+void *dma_alloc(size_t size, size_t align);
+
+/* Bytes that are left. */
+size_t dma_free_bytes(void);
+
+void dma_lock(void);
+
+/* Ringlet maps all memory at its physical address, so the two are equal. This is the one place
+ * that knows. */
+ALWAYS_INLINE dma_addr dma_addr_of(const void *ptr) {
+    return (dma_addr){.v = (uint64_t)(uintptr_t)ptr};
+}
+
+#endif

@@ -1,0 +1,72 @@
+/* Packet buffers: a pool of equal buffers with headroom, so that a header can be put in front of a
+ * received frame without a copy or a second descriptor.
+ *
+ *   struct pktbuf | owner area | headroom          | room for the frame            |
+ *                 |            | ...| virtio header | frame                         |
+ *                                                  ^ data
+ *
+ * Invariants: a buffer is either in its pool's free list or owned by exactly one party (a ring, the
+ * protocol stack, a workload). free_count counts the first kind. */
+#ifndef LIB_PKTBUF_H
+#define LIB_PKTBUF_H
+
+#include "lib/util.h"
+
+enum {
+    PKTBUF_HEADROOM = 64,
+    PKTBUF_ALIGN = 64,
+    PKTBUF_OWNER_SIZE = 32,
+};
+
+struct pktbuf_pool;
+
+struct pktbuf {
+    struct pktbuf *next; /* free list */
+    struct pktbuf_pool *pool;
+    uint8_t *data; /* first byte of the frame */
+    uint32_t len;  /* of the frame */
+    uint32_t reserved;
+    /* For whoever owns the buffer, directly in front of the headroom: the protocol stack keeps its
+     * own packet header here. */
+    uint64_t owner[PKTBUF_OWNER_SIZE / 8];
+    uint8_t headroom[PKTBUF_HEADROOM];
+};
+
+_Static_assert(offsetof(struct pktbuf, headroom) == 64, "owner area and headroom fill whole lines");
+_Static_assert(sizeof(struct pktbuf) == 128, "the frame starts on a cache line");
+
+struct pktbuf_pool {
+    struct pktbuf *free;
+    uint32_t free_count;
+    uint32_t total;
+    uint32_t room; /* bytes for the frame in each buffer */
+};
+
+/* Takes `total` buffers with at least `room` bytes each from dma_alloc(). ERR_RESOURCE when there
+ * is not enough memory. */
+int pktbuf_pool_init(struct pktbuf_pool *pool, uint32_t total, uint32_t room);
+
+ALWAYS_INLINE uint8_t *pktbuf_room(struct pktbuf *buf) {
+    return (uint8_t *)(buf + 1);
+}
+
+/* NULL when the pool is empty. */
+ALWAYS_INLINE struct pktbuf *pktbuf_get(struct pktbuf_pool *pool) {
+    struct pktbuf *buf = pool->free;
+    if (LIKELY(buf != NULL)) {
+        pool->free = buf->next;
+        pool->free_count--;
+    }
+    return buf;
+}
+
+ALWAYS_INLINE void pktbuf_put(struct pktbuf *buf) {
+    struct pktbuf_pool *pool = buf->pool;
+    buf->data = pktbuf_room(buf);
+    buf->len = 0;
+    buf->next = pool->free;
+    pool->free = buf;
+    pool->free_count++;
+}
+
+#endif

@@ -1,0 +1,3 @@
+#include "lib/wait.h"
+
+struct wait_state wait_state;
