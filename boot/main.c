@@ -109,8 +109,7 @@ void user_main(void) {
     static struct config config;
     char error[320];
 
-    serial_init();
-    log_set_sink(serial_write);
+    log_set_sink(serial_init());
     panic_set_bounds((uintptr_t)stack_start, (uintptr_t)stack_end, (uintptr_t)text_start,
                      (uintptr_t)text_end);
     check_boot();

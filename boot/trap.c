@@ -16,7 +16,6 @@ enum {
     VECTOR_MACHINE_CHECK = 18,
     VECTOR_COUNT = 64,
     OPCODE_HLT = 0xf4,
-    TSS_PORTS = BOOT_PCI_IO_END,
 };
 
 #define LAPIC_EOI 0xfee000b0ull
@@ -36,7 +35,11 @@ struct tss {
     uint64_t reserved2;
     uint16_t reserved3;
     uint16_t io_bitmap_off;
-    uint8_t io_bitmap[TSS_PORTS / 8 + 1]; /* a 0 bit allows the port; the last byte is all ones */
+    /* A 0 bit allows the port: the fixed ones below, then all of the PCI window, then one byte of
+     * ones, which the CPU wants. */
+    uint8_t io_fixed[BOOT_PCI_IO_START / 8];
+    uint8_t io_pci[(BOOT_PCI_IO_END - BOOT_PCI_IO_START) / 8];
+    uint8_t io_last;
 } __attribute__((packed));
 
 struct gate {
@@ -54,7 +57,7 @@ struct table_pointer {
     uint64_t base;
 } __attribute__((packed));
 
-/* The ports in use, as ranges. Everything else raises #GP in ring 3. */
+/* The ports in use, as ranges, beside the PCI window. Everything else raises #GP in ring 3. */
 static const struct {
     uint16_t first, last;
 } ring3_ports[] = {
@@ -65,7 +68,6 @@ static const struct {
     {0x3f8, 0x3ff}, /* serial port */
     {0x600, 0x607}, /* ACPI power management, to power off */
     {0xcf8, 0xcff}, /* PCI configuration, reset control */
-    {BOOT_PCI_IO_START, BOOT_PCI_IO_END - 1},
 };
 
 static uint64_t gdt[7] = {
@@ -81,21 +83,16 @@ static bool panicking;
 void trap_handler(struct trap_frame *frame);
 
 static void tss_init(void) {
-    uint8_t *bitmap = tss.io_bitmap;
-    uint64_t count = sizeof(tss.io_bitmap);
-    __asm__ volatile("rep stosb" : "+D"(bitmap), "+c"(count) : "a"(0xff) : "memory");
+    void *bitmap = tss.io_fixed;
+    uint64_t count = sizeof(tss.io_fixed) / 8;
+    __asm__ volatile("rep stosq" : "+D"(bitmap), "+c"(count) : "a"(UINT64_MAX) : "memory");
     for (unsigned i = 0; i < ARRAY_SIZE(ring3_ports); i++) {
-        for (unsigned port = ring3_ports[i].first; port <= ring3_ports[i].last;) {
-            if (port % 8 == 0 && port + 7 <= ring3_ports[i].last) {
-                tss.io_bitmap[port / 8] = 0;
-                port += 8;
-            } else {
-                tss.io_bitmap[port / 8] &= (uint8_t) ~(1u << port % 8);
-                port++;
-            }
+        for (unsigned port = ring3_ports[i].first; port <= ring3_ports[i].last; port++) {
+            tss.io_fixed[port / 8] &= (uint8_t) ~(1u << port % 8);
         }
     }
-    tss.io_bitmap_off = offsetof(struct tss, io_bitmap);
+    tss.io_last = UINT8_MAX;
+    tss.io_bitmap_off = offsetof(struct tss, io_fixed);
     tss.rsp[0] = (uintptr_t)ring0_stack_end;
     tss.ist[0] = (uintptr_t)ring0_ist_stack_end;
 }

@@ -9,7 +9,7 @@ enum {
     PIT_COMMAND = 0x43,
     PIT_CONTROL = 0x61, /* bit 0: gate of channel 2, bit 1: speaker */
     PIT_HZ = 1193182,
-    PIT_MEASURE_TICKS = PIT_HZ / 1000, /* a millisecond */
+    PIT_MEASURE_TICKS = PIT_HZ / 2000, /* half a millisecond */
     PIT_READS_MAX = 100000,
     KHZ_ASSUMED = 2000000,
     KHZ_MIN = 100000, /* anything slower is no time stamp counter */

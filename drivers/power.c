@@ -3,6 +3,7 @@
 #include "lib/exit.h"
 #include "lib/io.h"
 #include "lib/json.h"
+#include "lib/log.h"
 #include "lib/mmio.h"
 #include "lib/wait.h"
 
@@ -41,6 +42,7 @@ _Noreturn void exit_guest(enum exit_status status) {
     json_u64(&j, "status", status);
     json_close(&j);
     json_print(&j);
+    log_flush();
 
     io_write8(PORT_DEBUG_EXIT, (uint8_t)status);
     power_off();

@@ -2,6 +2,7 @@
 
 #include "lib/cpu.h"
 #include "lib/io.h"
+#include "lib/util.h"
 
 enum {
     COM1 = 0x3f8,
@@ -14,9 +15,15 @@ enum {
     LINE_STATUS_TRANSMIT_EMPTY = 0x20,
     FIFO_LEN = 16,
     READY_TRIES = 100000,
+    BUFFER_LEN = 16384,
 };
 
-void serial_init(void) {
+static struct {
+    char bytes[BUFFER_LEN];
+    uint32_t head, tail; /* free-running: next byte to fill, next byte to send */
+} buffer;
+
+static void serial_setup(void) {
     io_write8(COM1 + REG_INTERRUPT_ENABLE, 0);
     io_write8(COM1 + REG_LINE_CONTROL, 0x80); /* divisor latch */
     io_write8(COM1 + REG_DATA, 1);            /* 115200 baud */
@@ -26,31 +33,58 @@ void serial_init(void) {
     io_write8(COM1 + REG_MODEM_CONTROL, 3);
 }
 
+static bool serial_ready(void) {
+    return io_read8(COM1 + REG_LINE_STATUS) & LINE_STATUS_TRANSMIT_EMPTY;
+}
+
 /* A whole FIFO at a time: a hypervisor takes an exit for each access, not for each byte. */
-static void serial_fifo(const char *bytes, size_t count) {
-    for (unsigned tries = 0; tries < READY_TRIES; tries++) {
-        if (io_read8(COM1 + REG_LINE_STATUS) & LINE_STATUS_TRANSMIT_EMPTY) {
-            io_write8_string(COM1 + REG_DATA, bytes, count);
-            return;
-        }
-        cpu_relax();
+static void serial_send_fifo(void) {
+    const uint32_t start = buffer.tail % BUFFER_LEN;
+    const uint32_t pending = buffer.head - buffer.tail;
+    const uint32_t count = (uint32_t)min_u64(min_u64(pending, FIFO_LEN), BUFFER_LEN - start);
+    io_write8_string(COM1 + REG_DATA, buffer.bytes + start, count);
+    buffer.tail += count;
+}
+
+static void serial_poll(void) {
+    if (buffer.head != buffer.tail && serial_ready()) {
+        serial_send_fifo();
     }
 }
 
-void serial_write(const char *bytes, size_t count) {
-    char fifo[FIFO_LEN];
-    size_t used = 0;
+static void serial_flush(void) {
+    unsigned tries = 0;
+    while (buffer.head != buffer.tail) {
+        if (serial_ready()) {
+            serial_send_fifo();
+            tries = 0;
+        } else if (++tries == READY_TRIES) {
+            buffer.tail = buffer.head;
+        } else {
+            cpu_relax();
+        }
+    }
+}
+
+static void serial_put(char byte) {
+    if (buffer.head - buffer.tail == BUFFER_LEN) {
+        serial_flush();
+    }
+    buffer.bytes[buffer.head++ % BUFFER_LEN] = byte;
+}
+
+/* A carriage return before each newline, for terminals that want one. */
+static void serial_write(const char *bytes, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        if (used + 2 > FIFO_LEN) {
-            serial_fifo(fifo, used);
-            used = 0;
-        }
         if (bytes[i] == '\n') {
-            fifo[used++] = '\r';
+            serial_put('\r');
         }
-        fifo[used++] = bytes[i];
+        serial_put(bytes[i]);
     }
-    if (used > 0) {
-        serial_fifo(fifo, used);
-    }
+}
+
+const struct log_sink *serial_init(void) {
+    static const struct log_sink sink = {serial_write, serial_poll, serial_flush};
+    serial_setup();
+    return &sink;
 }

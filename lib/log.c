@@ -4,15 +4,27 @@
 #include <stdio.h>
 #include <string.h>
 
-static void (*log_sink)(const char *bytes, size_t count);
+static const struct log_sink *log_sink;
 
-void log_set_sink(void (*write)(const char *bytes, size_t count)) {
-    log_sink = write;
+void log_set_sink(const struct log_sink *sink) {
+    log_sink = sink;
 }
 
 void log_bytes(const char *bytes, size_t count) {
     if (log_sink != NULL) {
-        log_sink(bytes, count);
+        log_sink->write(bytes, count);
+    }
+}
+
+void log_poll(void) {
+    if (log_sink != NULL) {
+        log_sink->poll();
+    }
+}
+
+void log_flush(void) {
+    if (log_sink != NULL) {
+        log_sink->flush();
     }
 }
 

@@ -13,8 +13,22 @@
 
 enum { LOG_LINE_MAX = 320 };
 
-/* Where bytes go. Set once at start; until then output is dropped. */
-void log_set_sink(void (*write)(const char *bytes, size_t count));
+/* The console: write() takes bytes and may buffer them, poll() sends a few of the buffered ones,
+ * flush() all. */
+struct log_sink {
+    void (*write)(const char *bytes, size_t count);
+    void (*poll)(void);
+    void (*flush)(void);
+};
+
+/* Set once at start; until then output is dropped. */
+void log_set_sink(const struct log_sink *sink);
+
+/* Moves buffered output on; for poll loops, cheap when there is none. */
+void log_poll(void);
+
+/* Waits until everything is out; before the guest ends. */
+void log_flush(void);
 
 /* Raw bytes to the console. */
 void log_bytes(const char *bytes, size_t count);
