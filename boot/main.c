@@ -36,6 +36,11 @@ static const char *accelerator(void) {
     return strncmp(name, "TCG", 3) == 0 ? "tcg" : strncmp(name, "KVM", 3) == 0 ? "kvm" : name;
 }
 
+/* Rounded up: firmware keeps a little of what the machine has. */
+static unsigned memory_mib(void) {
+    return (unsigned)((boot_info.ram_bytes + (1 << 20) - 1) >> 20);
+}
+
 static void print_boot_event(void) {
     char text[256];
     struct json j;
@@ -45,7 +50,7 @@ static void print_boot_event(void) {
     json_string(&j, "version", RINGLET_VERSION);
     json_string(&j, "machine", pci_machine());
     json_string(&j, "accelerator", accelerator());
-    json_u64(&j, "memory_mib", (boot_info.ram_bytes + (1 << 20) - 1) >> 20);
+    json_u64(&j, "memory_mib", memory_mib());
     json_u64(&j, "tsc_khz", clock_khz());
     json_string(&j, "tsc_source", clock_source());
     json_close(&j);
@@ -65,7 +70,7 @@ static void check_boot(void) {
         break;
     case BOOT_LITTLE_MEMORY:
         log_error("boot: %u MiB of memory are too little, %u MiB are needed",
-                  (unsigned)(boot_info.ram_bytes >> 20), BOOT_MEMORY_MIN_MIB);
+                  memory_mib(), BOOT_MEMORY_MIN_MIB);
         break;
     case BOOT_LONG_CMDLINE:
         log_error("config: the command line is longer than %u characters", BOOT_CMDLINE_MAX - 1);
@@ -128,7 +133,7 @@ void user_main(void) {
     }
     const int pci_err = init_pci();
     print_boot_event();
-    if (pci_err != ERR_OK || net_probe(&config) != ERR_OK || stack_init(&config) != ERR_OK) {
+    if (pci_err != ERR_OK || net_probe(&config) != ERR_OK || !stack_init(&config)) {
         fail();
     }
     const int status = app_echo_run(&config);

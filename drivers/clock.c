@@ -126,9 +126,6 @@ uint64_t clock_ms(void) {
     return (cpu_tsc() - start) / khz;
 }
 
-void clock_delay_us(uint64_t us) {
-    const uint64_t end = clock_us() + us;
-    while (clock_us() < end) {
-        cpu_relax();
-    }
+uint64_t clock_ticks_of_us(uint64_t us) {
+    return us / 1000 * khz + us % 1000 * khz / 1000;
 }

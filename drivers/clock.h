@@ -16,7 +16,7 @@ const char *clock_source(void); /* "cpuid", "kvmclock", "pit" or "assumed" */
 uint64_t clock_us(void);
 uint64_t clock_ms(void);
 
-/* Waits without sleeping; for the few places at start that wait for a device. */
-void clock_delay_us(uint64_t us);
+/* Ticks of cpu_tsc() in so many microseconds. */
+uint64_t clock_ticks_of_us(uint64_t us);
 
 #endif

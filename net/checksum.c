@@ -1,0 +1,42 @@
+#include "net/checksum.h"
+
+#include <string.h>
+
+/* Carries that leave the top of the 64-bit sum come back at its bottom, which is what the 16-bit
+ * ones' complement sum does too: 2^64 and 2^16 both leave 1 when divided by 65535. */
+ALWAYS_INLINE uint64_t checksum_add_word(uint64_t sum, uint64_t word) {
+    sum += word;
+    return sum + (sum < word);
+}
+
+uint16_t checksum_add(const void *data, int len) {
+    const uint8_t *p = data;
+    size_t left = (size_t)len;
+    uint64_t sum = 0;
+
+    for (; left >= 32; left -= 32, p += 32) {
+        __asm__("addq 0(%1), %0\n\t"
+                "adcq 8(%1), %0\n\t"
+                "adcq 16(%1), %0\n\t"
+                "adcq 24(%1), %0\n\t"
+                "adcq $0, %0"
+                : "+r"(sum)
+                : "r"(p), "m"(*(const uint8_t(*)[32])p)
+                : "cc");
+    }
+    for (; left >= 8; left -= 8, p += 8) {
+        uint64_t word;
+        __builtin_memcpy(&word, p, sizeof(word));
+        sum = checksum_add_word(sum, word);
+    }
+    if (left > 0) {
+        uint64_t word = 0;
+        memcpy(&word, p, left); /* the missing bytes count as zero */
+        sum = checksum_add_word(sum, word);
+    }
+    sum = (sum & 0xffffffff) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)sum;
+}

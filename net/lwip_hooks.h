@@ -1,0 +1,18 @@
+/* Places where lwIP asks us for a decision. Included by lwIP's own files. */
+#ifndef NET_LWIP_HOOKS_H
+#define NET_LWIP_HOOKS_H
+
+#include "lwip/ip_addr.h"
+
+struct netif;
+
+/* The initial sequence number of a connection (RFC 6528): unpredictable from outside, and growing
+ * for the same pair of endpoints. */
+u32_t lwip_hooks_tcp_isn(const ip_addr_t *local_ip, u16_t local_port, const ip_addr_t *remote_ip,
+                         u16_t remote_port);
+
+/* The interface for an IPv4 packet: the one that owns the source address, so that with several NICs
+ * in one subnet an answer leaves where the question came in. NULL: lwIP decides. */
+struct netif *lwip_hooks_ip4_route(const ip4_addr_t *src, const ip4_addr_t *dest);
+
+#endif

@@ -1,0 +1,10 @@
+/* The pools behind lwIP's mem_malloc(). Included several times, so without a guard.
+ *
+ *   192    a TCP header in front of referenced data; control segments, ARP, small frames copied
+ *   1664   a full frame
+ *   16640  answers to large ICMPv6 echo requests */
+LWIP_MALLOC_MEMPOOL_START
+LWIP_MALLOC_MEMPOOL(6144, 192)
+LWIP_MALLOC_MEMPOOL(256, 1664)
+LWIP_MALLOC_MEMPOOL(4, 16640)
+LWIP_MALLOC_MEMPOOL_END

@@ -1,0 +1,37 @@
+/* lwIP network interfaces over virtio-net, without copies in either direction.
+ *
+ * Received: lwIP's packet header lives in the owner area of the packet buffer, so that the buffer is
+ * the lwIP packet; freeing the one gives back the other. Only when so few buffers are left that the
+ * receive ring could not be filled, a frame is copied out and its buffer goes back at once.
+ *
+ * Sent: each piece of lwIP's packet becomes a segment of the frame. The packet is held until the
+ * device is done with it. When the ring is full, frames wait in a queue of fixed size, and no frame is
+ * received before that queue has drained: overload is then dropped by the device, not here. */
+#ifndef NET_NETIF_VIRTIO_H
+#define NET_NETIF_VIRTIO_H
+
+#include "lib/util.h"
+#include "lwip/netif.h"
+
+/* Adds the lwIP interface of net_devs[nic], without addresses and not yet up. Call once for each
+ * device, in order. */
+struct netif *netif_virtio_add(unsigned nic);
+
+struct netif *netif_virtio_get(unsigned nic);
+
+/* One pass: takes back what was sent, hands up to a burst of received frames to lwIP. What lwIP
+ * answers is visible to the device only after netif_virtio_flush(). Returns the frames received. */
+unsigned netif_virtio_poll(unsigned nic);
+
+void netif_virtio_flush(unsigned nic);
+
+/* Looks after the device (reads its registers): follows the link, restarts it when needed. */
+void netif_virtio_service(unsigned nic);
+
+/* Unicast frames for another station, which promiscuous devices deliver; dropped. */
+uint64_t netif_virtio_not_for_us(unsigned nic);
+
+/* Frames that wait for room in the transmit ring. */
+unsigned netif_virtio_backlog(unsigned nic);
+
+#endif

@@ -1,0 +1,289 @@
+#include "net/stack.h"
+
+#include <stdio.h>
+
+#include "drivers/clock.h"
+#include "drivers/virtio_net.h"
+#include "lib/assert.h"
+#include "lib/json.h"
+#include "lib/log.h"
+#include "lwip/dhcp.h"
+#include "lwip/init.h"
+#include "lwip/ip.h"
+#include "lwip/nd6.h"
+#include "lwip/pbuf.h"
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/sys.h"
+#include "lwip/timeouts.h"
+#include "net/addr.h"
+#include "net/netif_virtio.h"
+#include "net/rand.h"
+
+enum { STACK_SERVICE_MS = 1000, STACK_IP6_MTU_MIN = 1280 };
+
+_Static_assert(STACK_IP6_MAX == LWIP_IPV6_NUM_ADDRESSES, "all addresses can be asked for");
+
+static struct {
+    uint64_t now_ms;
+    uint64_t next_tick_tsc;
+    uint64_t tick_ticks; /* of the time stamp counter, about a millisecond */
+    uint64_t service_ms[NET_DEV_MAX];
+    bool ip4_off; /* the first NIC shall have no IPv4 address */
+    netif_ext_callback_t callback;
+} stack;
+
+/* lwIP's clock. */
+u32_t sys_now(void) {
+    return (u32_t)clock_ms();
+}
+
+static unsigned stack_mask_len(const ip4_addr_t *mask) {
+    return (unsigned)__builtin_popcount(mask->addr);
+}
+
+const char *stack_ip4_text(unsigned nic, bool with_prefix, char text[STACK_IP4_TEXT_MAX]) {
+    const struct netif *netif = netif_virtio_get(nic);
+    char addr[IP4ADDR_STRLEN_MAX];
+    if (ip4_addr_isany(netif_ip4_addr(netif))) {
+        return NULL;
+    }
+    ip4addr_ntoa_r(netif_ip4_addr(netif), addr, sizeof(addr));
+    if (with_prefix) {
+        snprintf(text, STACK_IP4_TEXT_MAX, "%s/%u", addr,
+                 stack_mask_len(netif_ip4_netmask(netif)));
+    } else {
+        snprintf(text, STACK_IP4_TEXT_MAX, "%s", addr);
+    }
+    return text;
+}
+
+/* Lower case, as RFC 5952 wants it; lwIP writes upper case. */
+static void stack_ip6_write(const ip6_addr_t *addr, char text[STACK_IP6_TEXT_MAX]) {
+    ip6_addr_t plain = *addr;
+    ip6_addr_clear_zone(&plain);
+    ip6addr_ntoa_r(&plain, text, STACK_IP6_TEXT_MAX);
+    for (char *c = text; *c != '\0'; c++) {
+        if (*c >= 'A' && *c <= 'F') {
+            *c = (char)(*c - 'A' + 'a');
+        }
+    }
+}
+
+const char *stack_ip6_text(unsigned nic, unsigned i, char text[STACK_IP6_TEXT_MAX],
+                           const char **state) {
+    const struct netif *netif = netif_virtio_get(nic);
+    if (i >= STACK_IP6_MAX || ip6_addr_isinvalid(netif_ip6_addr_state(netif, i))) {
+        return NULL;
+    }
+    const u8_t flags = netif_ip6_addr_state(netif, i);
+    *state = ip6_addr_ispreferred(flags)    ? "preferred"
+             : ip6_addr_isdeprecated(flags) ? "deprecated"
+                                            : "tentative";
+    stack_ip6_write(netif_ip6_addr(netif, i), text);
+    return text;
+}
+
+/* addr NULL: the address `lost` is gone. */
+static void stack_print_address(unsigned nic, const char *family, const char *addr,
+                                const char *lost) {
+    char line[192];
+    struct json j;
+    json_begin(&j, line, sizeof(line));
+    json_object(&j, NULL);
+    json_string(&j, "event", "address");
+    json_u64(&j, "nic", nic);
+    json_string(&j, "family", family);
+    json_string(&j, "addr", addr);
+    if (addr == NULL) {
+        json_string(&j, "lost", lost);
+    }
+    json_close(&j);
+    json_print(&j);
+}
+
+static void stack_ip4_changed(unsigned nic, const ip_addr_t *old_address) {
+    char text[STACK_IP4_TEXT_MAX];
+    char old[IP4ADDR_STRLEN_MAX];
+    const char *addr = stack_ip4_text(nic, true, text);
+    if (addr != NULL) {
+        stack_print_address(nic, "ipv4", addr, NULL);
+    } else if (old_address != NULL && !ip_addr_isany(old_address)) {
+        stack_print_address(nic, "ipv4", NULL,
+                            ip4addr_ntoa_r(ip_2_ip4(old_address), old, sizeof(old)));
+    }
+}
+
+static void stack_ip6_changed(unsigned nic, const struct netif *netif, unsigned i, u8_t before) {
+    char addr[STACK_IP6_TEXT_MAX];
+    char text[STACK_IP6_TEXT_MAX + 4];
+    const u8_t now = netif_ip6_addr_state(netif, i);
+    stack_ip6_write(netif_ip6_addr(netif, i), addr);
+    snprintf(text, sizeof(text), "%s/64", addr);
+    if (ip6_addr_ispreferred(now) && !ip6_addr_ispreferred(before)) {
+        stack_print_address(nic, "ipv6", text, NULL);
+    } else if (ip6_addr_isinvalid(now) && ip6_addr_isvalid(before)) {
+        stack_print_address(nic, "ipv6", NULL, text);
+    } else if (ip6_addr_isduplicated(now)) {
+        log_error("nic %u: another station has the address %s", nic, addr);
+    }
+}
+
+static void stack_netif_changed(struct netif *netif, netif_nsc_reason_t reason,
+                                const netif_ext_callback_args_t *args) {
+    for (unsigned nic = 0; nic < net_dev_count; nic++) {
+        if (netif_virtio_get(nic) != netif) {
+            continue;
+        }
+        if ((reason & LWIP_NSC_IPV4_ADDRESS_CHANGED) != 0) {
+            stack_ip4_changed(nic, args->ipv4_changed.old_address);
+        }
+        if ((reason & LWIP_NSC_IPV6_ADDR_STATE_CHANGED) != 0) {
+            stack_ip6_changed(nic, netif, (unsigned)args->ipv6_addr_state_changed.addr_index,
+                              args->ipv6_addr_state_changed.old_state);
+        }
+    }
+}
+
+static void stack_start_ip6(struct netif *netif, const struct addr_ip6 *ip6) {
+    s8_t slot = -1;
+    /* Neighbour discovery needs the link-local address, whatever else there is. */
+    netif_create_ip6_linklocal_address(netif, 1);
+    if (ip6->mode == ADDR_AUTO) {
+        netif_set_ip6_autoconfig_enabled(netif, 1);
+        return;
+    }
+    netif_set_ip6_autoconfig_enabled(netif, 0);
+    if (ip6_addr_islinklocal(&ip6->addr)) {
+        ip6_addr_t addr = ip6->addr;
+        ip6_addr_assign_zone(&addr, IP6_UNICAST, netif);
+        netif_ip6_addr_set(netif, 0, &addr);
+        netif_ip6_addr_set_state(netif, 0, IP6_ADDR_TENTATIVE);
+        return;
+    }
+    netif_add_ip6_address(netif, &ip6->addr, &slot);
+    ASSERT(slot > 0);
+}
+
+static void stack_start_nic(unsigned nic, const struct addr_ip4 *ip4, const struct addr_ip6 *ip6,
+                            const ip4_addr_t *gateway) {
+    struct netif *netif = netif_virtio_get(nic);
+    if (nic == 0 || gateway != NULL) {
+        netif_set_default(netif);
+    }
+    netif_set_up(netif);
+    if (net_devs[nic].link_up) {
+        netif_set_link_up(netif);
+    }
+    if (ip6->mode != ADDR_OFF) {
+        stack_start_ip6(netif, ip6);
+    }
+    if (ip4->mode == ADDR_STATIC) {
+        netif_set_addr(netif, &ip4->addr, &ip4->mask, gateway != NULL ? gateway : IP4_ADDR_ANY4);
+    } else if (ip4->mode == ADDR_AUTO) {
+        const err_t err = dhcp_start(netif);
+        ASSERT(err == ERR_OK); /* it fails for lack of memory only, and nothing is in use yet */
+    }
+}
+
+/* A NIC with a small MTU cannot carry IPv6 (RFC 8200, 5). */
+static bool stack_check_mtu(unsigned nic, struct addr_ip6 *ip6) {
+    if (ip6->mode == ADDR_OFF || net_devs[nic].mtu >= STACK_IP6_MTU_MIN) {
+        return true;
+    }
+    if (ip6->mode == ADDR_STATIC) {
+        log_error("config: ip6: the MTU of network device %u is %u, IPv6 needs %u", nic,
+                  net_devs[nic].mtu, STACK_IP6_MTU_MIN);
+        return false;
+    }
+    log_info("nic %u: no IPv6, its MTU of %u is too small", nic, net_devs[nic].mtu);
+    ip6->mode = ADDR_OFF;
+    return true;
+}
+
+static bool stack_check_unique(const struct addr_ip4 *ip4, unsigned nic) {
+    for (unsigned i = 0; i < nic; i++) {
+        if (ip4[i].mode == ADDR_STATIC && ip4[nic].mode == ADDR_STATIC &&
+            ip4_addr_eq(&ip4[i].addr, &ip4[nic].addr)) {
+            log_error("config: ip: network devices %u and %u have the same address", i, nic);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool stack_init(const struct config *cfg) {
+    struct addr_ip4 ip4[NET_DEV_MAX];
+    struct addr_ip6 ip6[NET_DEV_MAX];
+    ip4_addr_t gateway;
+    unsigned gateway_nic = NET_DEV_MAX;
+
+    if (!addr_parse_ip4(cfg->ip, ip4, net_dev_count) ||
+        !addr_parse_ip6(cfg->ip6, ip6, net_dev_count)) {
+        return false;
+    }
+    if (cfg->gw[0] != '\0' &&
+        !addr_parse_gateway(cfg->gw, ip4, net_dev_count, &gateway, &gateway_nic)) {
+        return false;
+    }
+    for (unsigned nic = 0; nic < net_dev_count; nic++) {
+        if (!stack_check_mtu(nic, &ip6[nic]) || !stack_check_unique(ip4, nic)) {
+            return false;
+        }
+    }
+
+    rand_init();
+    lwip_init();
+    stack.now_ms = clock_ms();
+    stack.tick_ticks = clock_ticks_of_us(1000);
+    stack.ip4_off = ip4[0].mode == ADDR_OFF;
+    netif_add_ext_callback(&stack.callback, stack_netif_changed);
+    for (unsigned nic = 0; nic < net_dev_count; nic++) {
+        struct netif *netif = netif_virtio_add(nic);
+        ASSERT(netif != NULL);
+        /* Spread over the second, since a pass that reads device registers is a slow one. */
+        stack.service_ms[nic] = stack.now_ms + STACK_SERVICE_MS +
+                                nic * (uint64_t)STACK_SERVICE_MS / NET_DEV_MAX;
+    }
+    for (unsigned nic = 0; nic < net_dev_count; nic++) {
+        stack_start_nic(nic, &ip4[nic], &ip6[nic], nic == gateway_nic ? &gateway : NULL);
+    }
+    return true;
+}
+
+/* Once a millisecond. */
+static void stack_tick(void) {
+    stack.now_ms = clock_ms();
+    sys_check_timeouts();
+    PBUF_CHECK_FREE_OOSEQ();
+    tcp_txnow(); /* what found no memory or no room in the ring tries again */
+    for (unsigned nic = 0; nic < net_dev_count; nic++) {
+        if (stack.now_ms >= stack.service_ms[nic]) {
+            stack.service_ms[nic] = stack.now_ms + STACK_SERVICE_MS;
+            netif_virtio_service(nic);
+        }
+    }
+}
+
+unsigned stack_poll(void) {
+    unsigned received = 0;
+    for (unsigned nic = 0; nic < net_dev_count; nic++) {
+        received += netif_virtio_poll(nic);
+    }
+    const uint64_t tsc = cpu_tsc();
+    if (UNLIKELY(tsc >= stack.next_tick_tsc)) {
+        stack.next_tick_tsc = tsc + stack.tick_ticks;
+        stack_tick();
+    }
+    for (unsigned nic = 0; nic < net_dev_count; nic++) {
+        netif_virtio_flush(nic);
+    }
+    return received;
+}
+
+uint64_t stack_now_ms(void) {
+    return stack.now_ms;
+}
+
+bool stack_ready(void) {
+    return stack.ip4_off || !ip4_addr_isany(netif_ip4_addr(netif_virtio_get(0)));
+}
