@@ -179,15 +179,20 @@ static void fault(struct trap_frame *frame) {
     frame->rbp = 0;
 }
 
+/* HLT on behalf of ring 3. A function of its own, so that a test can put a fault of ring 0 here. */
+static __attribute__((noinline)) void wait_service(struct trap_frame *frame) {
+    frame->rip++;
+    /* STI holds interrupts off for one more instruction, so none can slip in between. */
+    if (__atomic_load_n(&wait_state.wake, __ATOMIC_RELAXED) == 0) {
+        __asm__ volatile("sti; hlt; cli" : : : "memory");
+    }
+}
+
 void trap_handler(struct trap_frame *frame) {
     if (frame->vector >= WAIT_VECTOR_FIRST) {
         interrupt(frame->vector);
     } else if (is_wait_service(frame)) {
-        frame->rip++;
-        /* STI holds interrupts off for one more instruction, so none can slip in between. */
-        if (__atomic_load_n(&wait_state.wake, __ATOMIC_RELAXED) == 0) {
-            __asm__ volatile("sti; hlt; cli" : : : "memory");
-        }
+        wait_service(frame);
     } else {
         fault(frame);
     }

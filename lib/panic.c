@@ -47,18 +47,29 @@ static const char *vector_name(uint64_t vector) {
     return vector < ARRAY_SIZE(names) && names[vector] != NULL ? names[vector] : "exception";
 }
 
+static bool in_text(uint64_t addr) {
+    return addr >= bounds.text_start && addr < bounds.text_end;
+}
+
+static bool in_stack(uint64_t addr, uint64_t size) {
+    return addr % 8 == 0 && addr >= bounds.stack_start && addr <= bounds.stack_end - size;
+}
+
 /* Follows the frame pointers from rbp. Every step must go up within the stack and return into the
- * text, so a damaged stack ends the walk instead of faulting. */
-static unsigned backtrace(uint64_t rip, uint64_t rbp, uint64_t *trace) {
+ * text, so a damaged stack ends the walk instead of faulting. Return addresses are less one, which
+ * lies within the call: the next instruction may belong to another line or even function. */
+static unsigned backtrace(uint64_t rip, uint64_t rsp, uint64_t rbp, uint64_t *trace) {
     unsigned count = 0;
     trace[count++] = rip;
-    while (count < BACKTRACE_MAX && rbp % 8 == 0 && rbp >= bounds.stack_start &&
-           rbp <= bounds.stack_end - 16) {
+    if (!in_text(rip) && in_stack(rsp, 8) && in_text(*(const uint64_t *)rsp)) {
+        trace[count++] = *(const uint64_t *)rsp - 1; /* a call to nowhere left it on the stack */
+    }
+    while (count < BACKTRACE_MAX && in_stack(rbp, 16)) {
         const uint64_t *frame = (const uint64_t *)rbp;
-        if (frame[1] < bounds.text_start || frame[1] >= bounds.text_end) {
+        if (!in_text(frame[1])) {
             break;
         }
-        trace[count++] = frame[1];
+        trace[count++] = frame[1] - 1;
         if (frame[0] <= rbp) {
             break;
         }
@@ -67,12 +78,13 @@ static unsigned backtrace(uint64_t rip, uint64_t rbp, uint64_t *trace) {
     return count;
 }
 
-static _Noreturn void panic_end(const char *reason, uint64_t rip, uint64_t rbp,
+/* regs is NULL for a failed assertion. */
+static _Noreturn void panic_end(const char *reason, uint64_t rip, uint64_t rsp, uint64_t rbp,
                                 const struct panic_regs *regs) {
     static char text[1024];
     struct json j;
     uint64_t trace[BACKTRACE_MAX];
-    const unsigned count = backtrace(rip, rbp, trace);
+    const unsigned count = backtrace(rip, rsp, rbp, trace);
 
     log_info("backtrace (addr2line -fe ringlet.elf ADDRESS...):");
     for (unsigned i = 0; i < count; i++) {
@@ -125,13 +137,13 @@ void panic_enter(void) {
     describe(reason, sizeof(reason), &panic_regs);
     log_info("panic: %s", reason);
     print_regs(&panic_regs);
-    panic_end(reason, panic_regs.rip, panic_regs.rbp, &panic_regs);
+    panic_end(reason, panic_regs.rip, panic_regs.rsp, panic_regs.rbp, &panic_regs);
 }
 
 _Noreturn void assert_fail(const char *condition, const char *file, int line) {
     static char reason[192];
     snprintf(reason, sizeof(reason), "%s:%d: assertion failed: %s", file, line, condition);
     log_info("panic: %s", reason);
-    panic_end(reason, (uintptr_t)__builtin_return_address(0),
-              (uintptr_t)__builtin_frame_address(0), NULL);
+    const uint64_t *frame = __builtin_frame_address(0);
+    panic_end(reason, frame[1] - 1, 0, frame[0], NULL);
 }

@@ -1,0 +1,112 @@
+#include "net/metrics.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "drivers/clock.h"
+#include "drivers/virtio_net.h"
+#include "net/stats.h"
+
+struct metrics {
+    char *text;
+    size_t size;
+    size_t len;
+    bool overflow;
+};
+
+static void PRINTF_LIKE(2, 3) metrics_add(struct metrics *m, const char *format, ...) {
+    va_list args;
+    if (m->overflow) {
+        return;
+    }
+    va_start(args, format);
+    const int wanted = vsnprintf(m->text + m->len, m->size - m->len, format, args);
+    va_end(args);
+    if (wanted < 0 || (size_t)wanted >= m->size - m->len) {
+        m->overflow = true;
+        return;
+    }
+    m->len += (size_t)wanted;
+}
+
+/* The two lines in front of the samples of a metric. */
+static void metrics_head(struct metrics *m, const char *prefix, const char *name,
+                         const char *suffix, const char *help, const char *type) {
+    metrics_add(m, "# HELP %s%s%s %s\n# TYPE %s%s%s %s\n", prefix, name, suffix, help, prefix,
+                name, suffix, type);
+}
+
+static void metrics_sample(struct metrics *m, const char *name, unsigned nic, const char *queue,
+                           uint64_t value) {
+    metrics_add(m, "ringlet_queue_%s_total{nic=\"%u\",queue=\"%s\"} %llu\n", name, nic, queue,
+                (unsigned long long)value);
+}
+
+static void metrics_queues(struct metrics *m) {
+    for (size_t i = 0; i < net_counter_count; i++) {
+        const struct net_counter *counter = &net_counters[i];
+        metrics_head(m, "ringlet_queue_", counter->name, "_total", counter->help, "counter");
+        for (unsigned nic = 0; nic < net_dev_count; nic++) {
+            const struct net_dev *nd = &net_devs[nic];
+            const uint8_t *rx = (const uint8_t *)&nd->rx.stats + counter->offset;
+            const uint8_t *tx = (const uint8_t *)&nd->tx.stats + counter->offset;
+            metrics_sample(m, counter->name, nic, "rx", stats_read_u64(rx));
+            metrics_sample(m, counter->name, nic, "tx", stats_read_u64(tx));
+        }
+    }
+    metrics_head(m, "ringlet_queue_", "device_errors", "_total",
+                 "Times the device broke the ring protocol", "counter");
+    for (unsigned nic = 0; nic < net_dev_count; nic++) {
+        metrics_sample(m, "device_errors", nic, "rx", net_devs[nic].rx.vq.device_errors);
+        metrics_sample(m, "device_errors", nic, "tx", net_devs[nic].tx.vq.device_errors);
+    }
+}
+
+static void metrics_nics(struct metrics *m) {
+    char mac[STATS_MAC_TEXT_MAX];
+    metrics_head(m, "ringlet_nic_", "info", "", "What the device is", "gauge");
+    for (unsigned nic = 0; nic < net_dev_count; nic++) {
+        const struct net_dev *nd = &net_devs[nic];
+        metrics_add(m, "ringlet_nic_info{nic=\"%u\",mac=\"%s\",ring=\"%s\"} 1\n", nic,
+                    stats_mac_text(nd->mac, mac), net_layout_name(&nd->rx));
+    }
+    metrics_head(m, "ringlet_nic_", "link_up", "", "1 while the link is up", "gauge");
+    for (unsigned nic = 0; nic < net_dev_count; nic++) {
+        metrics_add(m, "ringlet_nic_link_up{nic=\"%u\"} %u\n", nic, net_devs[nic].link_up);
+    }
+    metrics_head(m, "ringlet_nic_", "restarts", "_total",
+                 "Times the device was reset and brought up again", "counter");
+    for (unsigned nic = 0; nic < net_dev_count; nic++) {
+        metrics_add(m, "ringlet_nic_restarts_total{nic=\"%u\"} %u\n", nic, net_devs[nic].restarts);
+    }
+    metrics_head(m, "ringlet_nic_", "buffers_free", "", "Packet buffers in the pool", "gauge");
+    for (unsigned nic = 0; nic < net_dev_count; nic++) {
+        metrics_add(m, "ringlet_nic_buffers_free{nic=\"%u\"} %u\n", nic,
+                    net_devs[nic].pool.free_count);
+    }
+}
+
+static void metrics_group(struct metrics *m, const char *prefix, const struct stats_group *group) {
+    for (size_t i = 0; i < group->count; i++) {
+        const struct stats_item *item = &group->items[i];
+        const char *suffix = item->gauge ? "" : "_total";
+        metrics_head(m, prefix, item->name, suffix, item->help, item->gauge ? "gauge" : "counter");
+        metrics_add(m, "%s%s%s %llu\n", prefix, item->name, suffix,
+                    (unsigned long long)item->read(item->source));
+    }
+}
+
+size_t metrics_write(char *text, size_t size) {
+    struct metrics m = {.text = text, .size = size};
+    const uint64_t us = clock_us();
+    metrics_head(&m, "ringlet_", "info", "", "What runs", "gauge");
+    metrics_add(&m, "ringlet_info{app=\"%s\"} 1\n", stats_app()->name);
+    metrics_head(&m, "ringlet_", "uptime_seconds", "", "Time since the first instruction", "gauge");
+    metrics_add(&m, "ringlet_uptime_seconds %llu.%06u\n", (unsigned long long)(us / 1000000),
+                (unsigned)(us % 1000000));
+    metrics_nics(&m);
+    metrics_queues(&m);
+    metrics_group(&m, "ringlet_app_", stats_app());
+    metrics_group(&m, "ringlet_stack_", stats_stack());
+    return m.overflow ? 0 : m.len;
+}

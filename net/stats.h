@@ -1,0 +1,49 @@
+/* Everything that Ringlet counts, as one JSON object: the `stats` and `result` lines and /stats.json
+ * are the same object. net/metrics.c writes the same tables for Prometheus. */
+#ifndef NET_STATS_H
+#define NET_STATS_H
+
+#include "lib/json.h"
+#include "lib/util.h"
+
+/* A number of the workload or of the protocol stack. */
+struct stats_item {
+    const char *name; /* unit last */
+    const char *help;
+    uint64_t (*read)(const void *source);
+    const void *source;
+    bool gauge; /* goes down too */
+};
+
+struct stats_group {
+    const char *name;
+    const struct stats_item *items;
+    size_t count;
+};
+
+/* Reads a counter of 64 bits. */
+uint64_t stats_read_u64(const void *source);
+
+/* Names the workload and its numbers. Call once, before any other function here. */
+void stats_set_app(const struct stats_group *app);
+
+const struct stats_group *stats_app(void);
+
+/* Numbers of the protocol stack. */
+const struct stats_group *stats_stack(void);
+
+/* Writes the object. event: "stats" or "result". */
+void stats_write(struct json *j, const char *event);
+
+/* Writes the object as a line on the console. */
+void stats_print(const char *event);
+
+/* The texts of a NIC's MAC address. */
+enum { STATS_MAC_TEXT_MAX = 18 };
+const char *stats_mac_text(const uint8_t mac[6], char text[STATS_MAC_TEXT_MAX]);
+
+/* Upper bound for the text of the object, and for that of the metrics: eight NICs whose counters have
+ * all digits. */
+enum { STATS_TEXT_MAX = 48 * 1024 };
+
+#endif
