@@ -133,9 +133,11 @@ void user_main(void) {
     }
     const int pci_err = init_pci();
     print_boot_event();
-    if (pci_err != ERR_OK || net_probe(&config) != ERR_OK || !stack_init(&config)) {
+    if (pci_err != ERR_OK || net_probe(&config) != ERR_OK || !stack_init(&config) ||
+        !app_echo_start()) {
         fail();
     }
+    dma_lock();
     const int status = app_echo_run(&config);
     net_stop_all();
     exit_guest((enum exit_status)status);

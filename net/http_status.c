@@ -45,11 +45,9 @@ struct http_status_counters http_status_counters;
 
 static struct answer answers[ANSWER_COUNT] __attribute__((section(".bss.large.answers")));
 
-/* net/status_page.S */
+/* net/status_page.S: the page with its HTTP header. */
 extern const char status_page_start[];
 extern const char status_page_end[];
-
-static char page_head[ANSWER_HEAD_MAX];
 
 static void http_set_file(struct fs_file *file, const char *bytes, size_t len) {
     file->data = bytes;

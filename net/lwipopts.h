@@ -96,7 +96,7 @@
 #define LWIP_WND_SCALE 1
 #define TCP_RCV_SCALE 3
 #define TCP_WND (256 * 1024)
-#define TCP_SND_BUF (256 * 1024)
+#define TCP_SND_BUF (255 * 1024) /* httpd keeps it in 16 bits: 256 KiB would look like none */
 #define TCP_SND_QUEUELEN ((4 * TCP_SND_BUF + TCP_MSS - 1) / TCP_MSS)
 #define TCP_SNDLOWAT 16384
 #define TCP_QUEUE_OOSEQ 1
@@ -128,6 +128,7 @@
 #define LWIP_HTTPD_REQ_QUEUELEN 16
 #define LWIP_HTTPD_MAX_REQ_LENGTH 4095
 #define HTTPD_FSDATA_FILE "net/fsdata_none.h"
+#define HTTPD_LIMIT_SENDING_TO_2MSS 0
 #define HTTPD_USE_MEM_POOL 1
 #define MEMP_NUM_PARALLEL_HTTPD_CONNS 64
 #define HTTPD_TCP_PRIO TCP_PRIO_NORMAL

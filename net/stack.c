@@ -253,6 +253,7 @@ bool stack_init(const struct config *cfg) {
 /* Once a millisecond. */
 static void stack_tick(void) {
     stack.now_ms = clock_ms();
+    log_poll();
     sys_check_timeouts();
     PBUF_CHECK_FREE_OOSEQ();
     tcp_txnow(); /* what found no memory or no room in the ring tries again */
@@ -276,6 +277,9 @@ unsigned stack_poll(void) {
     }
     for (unsigned nic = 0; nic < net_dev_count; nic++) {
         netif_virtio_flush(nic);
+    }
+    if (received == 0) {
+        log_poll(); /* the console is written while there is nothing better to do */
     }
     return received;
 }

@@ -1,0 +1,220 @@
+"""Test cases and what runs them.
+
+A test file holds functions marked with @case. Each gets a Test, which makes guests and namespaces
+and removes them when the function returns or raises. A keyword argument of @case with a list of
+values makes one case for each value (and each combination).
+"""
+import contextlib
+import itertools
+import os
+import queue
+import shutil
+import sys
+import threading
+import time
+import traceback
+
+import guest as g
+
+ONE = "one"    # on one accelerator: KVM where it opens, else TCG
+EACH = "each"  # on each accelerator
+
+GUEST_WORDS = "ip={ip}/24"
+TEST_LIMIT = 60.0  # seconds; each wait inside has its own, shorter one
+
+_cases = []
+
+
+class Skip(Exception):
+    """The machine lacks something that the test needs."""
+
+
+class Case:
+    def __init__(self, name, function, accel, values, limit):
+        self.name, self.function, self.accel = name, function, accel
+        self.values, self.limit = values, limit
+
+
+def case(accel=ONE, limit=TEST_LIMIT, **lists):
+    """Marks a test. `accel` is ONE, EACH or None (the test starts no guest, or chooses itself)."""
+    def mark(function):
+        topic = function.__module__.removeprefix("test_")
+        for values in itertools.product(*lists.values()):
+            shown = [str(v).replace(" ", "_") for v in values]
+            _cases.append(Case(f"{topic}/{function.__name__}" + (f"[{','.join(shown)}]" if shown
+                                                               else ""),
+                               function, accel, dict(zip(lists, values)), limit))
+        return function
+    return mark
+
+
+class Test:
+    """What a test function works with."""
+
+    def __init__(self, name, accel):
+        self.name, self.accel = name, accel
+        self.stack = contextlib.ExitStack()
+        self.guests = []
+
+    # ---- Needs ----
+
+    def need_namespace(self):
+        missing = g.Namespace.missing()
+        if missing:
+            raise Skip(missing)
+
+    def need_program(self, *names):
+        """The first of the programs that is installed."""
+        for name in names:
+            if shutil.which(name):
+                return name
+        raise Skip(f"{' or '.join(names)} is not installed")
+
+    def need_ipv6(self):
+        if not os.path.exists("/proc/net/if_inet6"):
+            raise Skip("this machine has no IPv6")
+
+    # ---- Guests ----
+
+    def namespace(self):
+        self.need_namespace()
+        ns = g.Namespace()
+        self.stack.callback(ns.close)
+        return ns
+
+    def guest(self, words="", nics=(), **options):
+        guest = g.Guest(self.accel, words, nics, **options)
+        self.guests.append(guest)
+        self.stack.callback(guest.close)
+        return guest
+
+    def tap_guest(self, words="", nic=None, mtu=1500, ready=True, **options):
+        """A guest with one NIC on a tap; guest.ns and guest.ip say how to reach it."""
+        ns = self.namespace()
+        tap = ns.add_tap(mtu)
+        if "ip=" not in words.replace("ip6=", ""):
+            words = f"ip={tap.guest}/24 {words}".strip()
+        guest = self.guest(words, [(tap, nic)], namespace=ns, **options)
+        guest.ns, guest.tap, guest.ip = ns, tap, tap.guest
+        if ready:
+            guest.wait_ready()
+        return guest
+
+    def user_guest(self, words="", nic=None, ready=True, **options):
+        """A guest on QEMU's user network; guest.net has the forwarded ports."""
+        net = g.UserNet()
+        guest = self.guest(words, [(net, nic)], **options)
+        guest.net = net
+        if ready:
+            guest.wait_ready()
+        return guest
+
+    def kill_guests(self):
+        for guest in self.guests:
+            guest.kill()
+
+
+class Run:
+    """All chosen cases, run by a few threads. Prints a line for each as it ends."""
+
+    def __init__(self, cases, jobs):
+        self._todo = queue.Queue()
+        for chosen in cases:
+            self._todo.put(chosen)
+        self._jobs = jobs
+        self._print = threading.Lock()
+        self._live = set()
+        self._stop = False
+        self.counts = {"ok": 0, "FAIL": 0, "skip": 0}
+
+    def run(self):
+        threads = [threading.Thread(target=self._work) for _ in range(self._jobs)]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                thread.join()
+        except BaseException:
+            self._stop = True  # the guests' end makes the waiting tests fail and clean up
+            for test in list(self._live):
+                test.kill_guests()
+            for thread in threads:
+                thread.join()
+            raise
+        return self.counts["FAIL"] == 0
+
+    def _work(self):
+        while not self._stop:
+            try:
+                chosen, accel = self._todo.get_nowait()
+            except queue.Empty:
+                return
+            self._one(chosen, accel)
+
+    def _one(self, chosen, accel):
+        name = chosen.name if accel is None else f"{accel}/{chosen.name}"
+        test = Test(name, accel)
+        started = time.monotonic()
+        alarm = threading.Timer(chosen.limit, test.kill_guests)
+        alarm.start()
+        self._live.add(test)
+        verdict, details = "ok", []
+        reason = ""
+        try:
+            with test.stack:
+                try:
+                    if accel == "kvm" and g.kvm_error():
+                        raise Skip(g.kvm_error())
+                    chosen.function(test, **chosen.values)
+                except Skip as skip:
+                    verdict, reason = "skip", str(skip)
+                except Exception as error:  # whatever it is, it is this test's failure
+                    verdict, reason = "FAIL", describe(error)
+                    details = [line for guest in test.guests for line in guest.tail()]
+        except Exception as error:
+            verdict, reason = "FAIL", f"clean-up: {describe(error)}"
+        finally:
+            alarm.cancel()
+            self._live.discard(test)
+        self._report(verdict, name, reason, details, time.monotonic() - started)
+
+    def _report(self, verdict, name, reason, details, seconds):
+        with self._print:
+            self.counts[verdict] += 1
+            print(f"{verdict} {name}" + (f": {reason}" if reason else "") +
+                  (f" ({seconds:.1f} s)" if verdict != "skip" else ""))
+            for line in details:
+                print("    " + line)
+            sys.stdout.flush()
+
+
+def describe(error):
+    """One line: what went wrong and in which line of the tests."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(here)]
+    where = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+    tests = [f for f in frames if os.path.basename(f.filename).startswith("test_")]
+    if tests and tests[-1] is not frames[-1]:
+        where += f" from {os.path.basename(tests[-1].filename)}:{tests[-1].lineno}"
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, AssertionError) and not str(error) and frames:
+        text = f"not so: {frames[-1].line}"
+    elif not isinstance(error, (AssertionError, g.GuestError)):
+        text = f"{type(error).__name__}: {text}"
+    return text + where
+
+
+def select(pattern, accel):
+    """Pairs of case and accelerator, those that match the pattern."""
+    pairs = []
+    for chosen in _cases:
+        if chosen.accel is None:
+            accels = [None]
+        elif chosen.accel == EACH:
+            accels = ["tcg", "kvm"] if accel == "all" else [accel]
+        elif accel == "all":
+            accels = ["tcg" if g.kvm_error() else "kvm"]
+        else:
+            accels = [accel]
+        pairs += [(chosen, a) for a in accels]
+    return [(c, a) for c, a in pairs if pattern in (c.name if a is None else f"{a}/{c.name}")]

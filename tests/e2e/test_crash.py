@@ -1,0 +1,69 @@
+"""app=crash-test: each broken rule of the machine is noticed and reported."""
+import re
+import shutil
+import subprocess
+
+import guest as g
+from case import EACH, case
+
+# Kind, and the function in which the backtrace has to start or, for a jump into data, to continue.
+KINDS = {
+    "null-write": "crash_null_write",
+    "write-code": "crash_write_code",
+    "run-data": "crash_run_data",
+    "stack-overflow": "crash_recurse",
+    "privileged": "crash_privileged",
+    "port": "crash_port",
+    "divide": "crash_divide",
+    "assert": "crash_assert",
+}
+
+
+@case(accel=EACH, kind=KINDS)
+def crash(t, kind):
+    guest = t.guest(f"app=crash-test kind={kind}")
+    assert guest.wait_exit() == 3
+    panic = guest.wait_event("panic")
+    trace = [int(address, 16) for address in panic["backtrace"]]
+    assert guest.events[-1]["event"] == "exit" and guest.events[-1]["status"] == 3
+    assert any(line.startswith("panic:") for line in guest.lines)
+    assert kind == "assert" or any(re.match(r"rip [0-9a-f]{16} ", x) for x in guest.lines)
+    assert kind == "assert" or panic["ring"] == 3, panic
+    in_text = trace[1:] if kind == "run-data" else trace
+    symbols = Symbols()
+    names = [symbols.function(address) for address in in_text]
+    assert names and names[0] is not None, f"{panic['backtrace']} is not in the text"
+    # A compiler may inline the small ones into their caller.
+    assert names[0] in (KINDS[kind], "app_crash_test_run"), names
+    assert names[-1] in ("user_main", "crash_recurse"), names
+
+
+@case(accel=EACH)
+def halt_service(t):
+    """HLT in ring 3 sleeps until the timer's interrupt and then goes on."""
+    guest = t.guest("app=crash-test kind=hlt")
+    assert guest.wait_exit() == 0
+    event = guest.wait_event("hlt")
+    assert event["slept_us"] >= 1000 and event["interrupts"] >= 1, event
+
+
+class Symbols:
+    """Functions of the image, by address."""
+
+    def __init__(self):
+        tool = shutil.which("nm")
+        if tool is None:
+            raise g.GuestError("nm (binutils) is not installed: make deps")
+        listing = subprocess.run([tool, "-n", g.IMAGE], text=True, stdout=subprocess.PIPE,
+                                 check=True).stdout
+        symbols = [line.split() for line in listing.splitlines()]
+        addresses = {s[2]: int(s[0], 16) for s in symbols if len(s) == 3}
+        self.start, self.end = addresses["text_start"], addresses["text_end"]
+        self.functions = [(int(s[0], 16), s[2]) for s in symbols
+                          if len(s) == 3 and s[1] in "tT" and s[2] not in ("text_start",)]
+
+    def function(self, address):
+        """The name of the function that contains the address, None outside of the text."""
+        if not self.start <= address < self.end:
+            return None
+        return [name for start, name in self.functions if start <= address][-1]

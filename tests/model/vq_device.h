@@ -1,0 +1,115 @@
+/* The device side of a virtqueue, for tests: written from the specification, not from the driver.
+ *
+ * It plays two parts. As a checker it looks at everything that the driver shows it and keeps the
+ * first rule that was broken in `violation`; from then on it stands still. As an adversary it breaks
+ * the device's own rules when asked to (vq_device_fault, vq_device_scribble).
+ *
+ * Its arithmetic differs from the driver's on purpose: positions are 64-bit counts of buffers that
+ * never wrap; an index of the ring is a position modulo 2^16, a slot is a position modulo num.
+ *
+ * Everything that depends on the layout of the ring stands behind struct vq_device_layout: the
+ * packed layout is a second table of the same functions. No cmocka in here, so that fuzzers and
+ * explorers can use the model too. */
+#ifndef TESTS_MODEL_VQ_DEVICE_H
+#define TESTS_MODEL_VQ_DEVICE_H
+
+#include "drivers/virtio_spec.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What the driver told the device about a queue, and where buffers may lie. */
+struct vq_device_setup {
+    uint16_t num;
+    bool event_idx;
+    void *desc, *driver, *device; /* the three areas */
+    void *arena;
+    size_t arena_size;
+};
+
+/* A buffer as the device found it. */
+struct vq_device_buffer {
+    uint16_t id;
+    uint16_t n_out, n_in;
+    uint64_t out_len, in_len;
+};
+
+struct vq_device;
+
+struct vq_device_layout {
+    void (*take_over)(struct vq_device *d); /* looks at all that was published since */
+    void (*place)(struct vq_device *d, uint32_t id, uint32_t len); /* one used element */
+    bool (*show)(struct vq_device *d); /* ... visible; true: an interrupt is due */
+    void (*want_notify)(struct vq_device *d, bool on);
+    bool (*notify_due)(const struct vq_device *d, uint64_t from);
+};
+
+/* Positions: shown <= placed <= fetched <= seen, seen - placed <= num. */
+struct vq_device {
+    struct vq_device_setup setup;
+    const struct vq_device_layout *layout;
+    uint64_t seen;    /* buffers that the driver made available */
+    uint64_t fetched; /* ... that vq_device_fetch() returned */
+    uint64_t placed;  /* used elements that were written */
+    uint64_t shown;   /* ... that the driver was told of */
+    struct virtq_desc *table;         /* [num] descriptors as they were when taken over */
+    uint32_t *owner;                  /* [num] the buffer that a descriptor is part of, plus 1 */
+    struct vq_device_buffer *buffers; /* [num] by id */
+    uint16_t *order;                  /* [num] ids in the order in which they came */
+    uint32_t last_id;                 /* what was given back last, for VQ_FAULT_ID_TWICE */
+    bool scribbled;                   /* the device itself spoilt the driver's areas */
+    const char *violation;            /* the rule that the driver broke first */
+};
+
+/* Starts with an empty ring. The areas must be as vq_init() leaves them. */
+void vq_device_init(struct vq_device *d, const struct vq_device_setup *setup);
+void vq_device_fini(struct vq_device *d);
+
+/* Continues as if `position` buffers had gone round already. Only right after vq_device_init(). */
+void vq_device_start_at(struct vq_device *d, uint16_t position);
+
+/* The next available buffer, false when there is none. */
+bool vq_device_fetch(struct vq_device *d, struct vq_device_buffer *buffer);
+
+/* Copies from what the driver wrote, or into what the device may write, of a fetched buffer;
+ * returns the number of bytes, at most len. */
+size_t vq_device_read(const struct vq_device *d, uint16_t id, void *bytes, size_t len);
+size_t vq_device_write(const struct vq_device *d, uint16_t id, const void *bytes, size_t len);
+
+/* Gives a fetched buffer back, in any order. The driver sees it after vq_device_show(), which
+ * returns true when the driver asked for a notification of it. */
+void vq_device_use(struct vq_device *d, uint16_t id, uint32_t len);
+bool vq_device_show(struct vq_device *d);
+
+/* Asks for a notification of the next buffer that becomes available, or for none. */
+void vq_device_want_notify(struct vq_device *d, bool on);
+
+/* Must the driver notify for what it made available from position `from` on? */
+bool vq_device_notify_due(struct vq_device *d, uint64_t from);
+
+/* All that the driver gave away is still as it was. */
+void vq_device_check(struct vq_device *d);
+
+enum vq_fault {
+    VQ_FAULT_UNKNOWN_ID,   /* num, the first that does not exist */
+    VQ_FAULT_HUGE_ID,      /* 2^32 - 1 */
+    VQ_FAULT_WIDE_ID,      /* right in its low 16 bits only */
+    VQ_FAULT_ID_TWICE,     /* the one given back last, again */
+    VQ_FAULT_NOT_HEAD,     /* the second descriptor of a buffer */
+    VQ_FAULT_LONG_LEN,     /* one byte more than the buffer holds */
+    VQ_FAULT_HUGE_LEN,     /* 2^32 - 1 */
+    VQ_FAULT_JUMP_FORWARD, /* one more buffer used than was made available */
+    VQ_FAULT_JUMP_BACK,    /* one less used than before */
+    VQ_FAULT_COUNT,
+};
+
+/* Does it, and shows it. False when it cannot be done now: no buffer outstanding, none with two
+ * descriptors, nothing given back yet. Only vq_device_init() is allowed afterwards. */
+bool vq_device_fault(struct vq_device *d, enum vq_fault fault);
+
+/* Fills all that the driver must not read back, or not yet, with `byte`: the descriptor table, the
+ * entries of the available ring, the used elements that are still to come. */
+void vq_device_scribble(struct vq_device *d, uint8_t byte);
+
+#endif

@@ -1,0 +1,280 @@
+/* The ring against a device that breaks the rules, and against wrong calls of our own. */
+#include "tests/unit/vq_rig.h"
+
+#include <string.h>
+
+/* A shape of buffer for every way to lie about one. */
+static const struct {
+    uint16_t n_out, n_in;
+} shapes[] = {{0, 1}, {1, 0}, {0, 2}, {1, 1}, {2, 2}};
+
+enum { FETCHED_MAX = 10 };
+
+/* A ring with traffic behind it and some buffers that the device has fetched. Returns how many. */
+static unsigned prepare(struct rig *r, unsigned shape, uint16_t *ids) {
+    const uint32_t n_desc = shapes[shape].n_out + shapes[shape].n_in;
+    unsigned count = 0;
+    rig_add_single(r, 1);
+    rig_publish(r);
+    rig_use_all(r);
+    rig_show(r);
+    assert_int_equal(rig_take(r, 1), 1);
+    for (unsigned i = 0; i < FETCHED_MAX && r->q.free_count >= n_desc; i++) {
+        rig_add(r, shapes[shape].n_out, shapes[shape].n_in);
+    }
+    rig_publish(r);
+    for (int id; (id = rig_fetch(r)) >= 0;) {
+        ids[count++] = (uint16_t)id;
+    }
+    return count;
+}
+
+/* Everything comes back exactly once, and after a reset the ring is as good as new. */
+static void recover(struct rig *r) {
+    const uint64_t errors = r->q.device_errors;
+    rig_drain(r);
+    assert_int_equal(r->n_desc, 0);
+    rig_check(r);
+    rig_restart(r);
+    assert_false(r->q.broken);
+    assert_int_equal(r->q.device_errors, errors);
+    const uint32_t count = r->num <= 256 ? r->num : 300;
+    rig_add_single(r, count);
+    rig_publish(r);
+    assert_int_equal(rig_use_all(r), count);
+    rig_show(r);
+    assert_int_equal(rig_take(r, r->num), count);
+}
+
+static void expect_broken(struct rig *r, uint64_t errors) {
+    assert_true(r->q.broken);
+    assert_int_equal(r->q.device_errors, errors);
+}
+
+/* The fault behind a buffer that is used as it should be: in a batch of its own, or in the same one.
+ * Returns false when the ring is too small for it. */
+static bool try_fault(struct rig *r, enum vq_fault fault, unsigned shape, bool same_batch) {
+    const bool wrong_index = fault == VQ_FAULT_JUMP_FORWARD || fault == VQ_FAULT_JUMP_BACK;
+    const uint64_t errors = r->q.device_errors;
+    uint16_t ids[FETCHED_MAX];
+    const unsigned count = prepare(r, shape, ids);
+    if (count > 1) {
+        rig_use(r, ids[0], rig_in_len(r, ids[0]));
+        if (!same_batch) {
+            rig_show(r);
+            assert_int_equal(rig_take(r, r->num), 1);
+        }
+    }
+    if (count == 0 || (same_batch && count == 1) || !vq_device_fault(&r->dev, fault)) {
+        recover(r);
+        return false;
+    }
+    r->unshown = 0;
+    assert_int_equal(rig_take(r, r->num), same_batch && !wrong_index ? 1 : 0);
+    expect_broken(r, errors + 1);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(rig_take(r, r->num), 0);
+        expect_broken(r, errors + 1);
+    }
+    rig_check(r);
+    recover(r);
+    return true;
+}
+
+static void test_faults(struct rig *r) {
+    for (enum vq_fault fault = 0; fault < VQ_FAULT_COUNT; fault++) {
+        unsigned done = 0;
+        for (unsigned shape = 0; shape < ARRAY_SIZE(shapes); shape++) {
+            done += try_fault(r, fault, shape, false);
+            done += try_fault(r, fault, shape, true);
+        }
+        /* A ring of one has no second descriptor and no second buffer. */
+        const bool needs_two = fault == VQ_FAULT_NOT_HEAD || fault == VQ_FAULT_ID_TWICE;
+        assert_true(done > 0 || (r->num == 1 && needs_two));
+        assert_true(done == (fault == VQ_FAULT_NOT_HEAD ? 6 : 10) || r->num < 256);
+    }
+}
+
+/* A buffer that was added but not published cannot be used yet: an index that covers it is a jump,
+ * even though its id is right. */
+static void test_index_covers_unpublished(struct rig *r) {
+    if (r->num < 2) {
+        return;
+    }
+    rig_add_single(r, 1);
+    rig_publish(r);
+    const int id = rig_fetch(r);
+    rig_add_single(r, 1);
+    const uint16_t hidden = r->q.split.avail->ring[(uint16_t)(r->q.split.avail_idx - 1) % r->num];
+    r->dev.layout->place(&r->dev, (uint32_t)id, 0);
+    r->dev.layout->place(&r->dev, hidden, 0);
+    r->dev.layout->show(&r->dev);
+    assert_int_equal(rig_take(r, 2), 0);
+    expect_broken(r, 1);
+    recover(r);
+}
+
+/* The same with an index that is right: the device guessed an id. It may be believed (the caller
+ * gets its own buffer back, early) or not, but nothing is lost, doubled or corrupted. */
+static void test_guessed_id(struct rig *r) {
+    if (r->num < 2) {
+        return;
+    }
+    rig_add_single(r, 1);
+    rig_publish(r);
+    rig_fetch(r);
+    rig_add_single(r, 1);
+    const uint16_t hidden = r->q.split.avail->ring[(uint16_t)(r->q.split.avail_idx - 1) % r->num];
+    r->dev.layout->place(&r->dev, hidden, 0);
+    r->dev.layout->show(&r->dev);
+    struct vq_done done[2];
+    const unsigned count = vq_take_used(&r->q, VQ_SPLIT, done, 2);
+    assert_int_equal(count + r->q.broken, 1);
+    vq_check(&r->q);
+    uint32_t cursor = 0;
+    unsigned back = count;
+    while (vq_drain(&r->q, &cursor) != NULL) {
+        back++;
+    }
+    assert_int_equal(back, 2);
+    assert_int_equal(r->q.free_count, r->num);
+    r->n_desc = 0;
+}
+
+/* What the driver shares it does not trust: a device that overwrites the descriptor table, the
+ * available entries and used elements not shown yet changes nothing for us. */
+static void test_scribbling(struct rig *r) {
+    static const uint8_t bytes[] = {0x00, 0xff, 0xa5, 0x01};
+    const uint16_t n_in = r->num < 3 ? 1 : 3;
+    for (unsigned i = 0; i < 8; i++) {
+        const uint32_t count = r->num / n_in < 50 ? r->num / n_in : 50;
+        for (uint32_t k = 0; k < count; k++) {
+            rig_add(r, 0, n_in);
+        }
+        rig_publish(r);
+        for (uint32_t k = 0; k < count; k++) {
+            const uint16_t id = (uint16_t)rig_fetch(r);
+            vq_device_scribble(&r->dev, bytes[i % ARRAY_SIZE(bytes)]);
+            rig_use(r, id, rig_in_len(r, id) - 1);
+            assert_int_equal(rig_take(r, 1), 0); /* an element, but not shown */
+        }
+        rig_show(r);
+        vq_device_scribble(&r->dev, bytes[i % ARRAY_SIZE(bytes)]);
+        assert_int_equal(rig_take(r, count), count);
+        assert_false(r->q.broken);
+    }
+}
+
+/* The device forgets to ask and sleeps: its own fault; nothing breaks, and when it looks again
+ * everything is there. */
+static void test_stale_suppression(struct rig *r) {
+    vq_device_want_notify(&r->dev, false);
+    rig_add_single(r, r->num);
+    rig_publish(r);
+    assert_false(rig_notify_needed(r));
+    assert_int_equal(rig_take(r, 1), 0);
+    assert_false(r->q.broken);
+    assert_int_equal(rig_use_all(r), r->num);
+    rig_show(r);
+    assert_int_equal(rig_take(r, r->num), r->num);
+}
+
+/* From any state, buffers at every stage of their life: each token once. */
+static void test_drain(struct rig *r) {
+    for (unsigned round = 0; round < 20; round++) {
+        uint32_t used = 0;
+        uint32_t added = 0;
+        for (unsigned i = 0; i < 40 && r->q.free_count > 0; i++, added++) {
+            const uint32_t n = 1 + unit_below(&r->random, r->q.free_count < 4 ? 1 : 4);
+            rig_add(r, (uint16_t)(n / 2), (uint16_t)(n - n / 2));
+            if (unit_below(&r->random, 3) == 0) {
+                rig_publish(r);
+            }
+            const int id = unit_below(&r->random, 2) ? rig_fetch(r) : -1;
+            if (id >= 0 && unit_below(&r->random, 2)) {
+                rig_use(r, (uint16_t)id, 0);
+                rig_show(r);
+                used += unit_below(&r->random, 2) ? rig_take(r, 1) : 0;
+            }
+        }
+        assert_int_equal(rig_drain(r), added - used);
+        recover(r);
+    }
+}
+
+static void add(struct vq *q, uint16_t n_out, uint16_t n_in, uint32_t len, void *token) {
+    struct vq_seg segs[5];
+    for (unsigned i = 0; i < ARRAY_SIZE(segs); i++) {
+        segs[i] = (struct vq_seg){.addr = {0x1000}, .len = len};
+    }
+    vq_add(q, VQ_SPLIT, segs, n_out, n_in, token);
+}
+
+static void init(uint16_t num, unsigned misalign) {
+    static _Alignas(64) uint8_t ring[4096];
+    static struct vq_slot slots[16];
+    struct vq q = {0};
+    vq_init(&q, VQ_SPLIT, num, false, ring + misalign, slots);
+}
+
+/* Our own bugs are caught where they happen. */
+static void test_wrong_calls(void **state) {
+    static _Alignas(64) uint8_t ring[4096];
+    static struct vq_slot slots[4];
+    static struct vq q;
+    int token;
+    (void)state;
+    vq_init(&q, VQ_SPLIT, 4, false, ring, slots);
+    expect_assert_failure(add(&q, 0, 0, 1, &token));
+    expect_assert_failure(add(&q, 3, 2, 1, &token));
+    expect_assert_failure(add(&q, 0, 5, 1, &token));
+    expect_assert_failure(add(&q, 1, 1, 1, NULL));
+    expect_assert_failure(add(&q, 1, 1, 0, &token));
+    vq_init(&q, VQ_SPLIT, 4, false, ring, slots);
+    add(&q, 2, 2, 1, &token);
+    expect_assert_failure(add(&q, 0, 1, 1, &token));
+    expect_assert_failure(init(0, 0));
+    expect_assert_failure(init(3, 0));
+    expect_assert_failure(init(12, 0));
+    expect_assert_failure(init(8, 16));
+}
+
+/* vq_check() sees the damage that it promises to see. */
+static void test_check_sees_damage(void **state) {
+    static _Alignas(64) uint8_t ring[4096];
+    static struct vq_slot slots[4];
+    struct vq q = {0};
+    int token;
+    (void)state;
+    vq_init(&q, VQ_SPLIT, 4, false, ring, slots);
+    add(&q, 1, 1, 1, &token);
+    const struct vq good = q;
+    vq_check(&q);
+    q.free_count++;
+    expect_assert_failure(vq_check(&q));
+    q = good;
+    q.split.used_idx++; /* ahead of what was published */
+    expect_assert_failure(vq_check(&q));
+    q = good;
+    q.split.avail_idx = (uint16_t)(q.split.used_idx + 5);
+    expect_assert_failure(vq_check(&q));
+    q = good;
+    slots[q.free_slot].next = 4; /* beyond the ring */
+    expect_assert_failure(vq_check(&q));
+    slots[q.free_slot].next = 0; /* an outstanding buffer */
+    expect_assert_failure(vq_check(&q));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        RIG_CASE(test_faults),
+        RIG_CASE(test_index_covers_unpublished),
+        RIG_CASE(test_guessed_id),
+        RIG_CASE(test_scribbling),
+        RIG_CASE(test_stale_suppression),
+        RIG_CASE(test_drain),
+        cmocka_unit_test(test_wrong_calls),
+        cmocka_unit_test(test_check_sees_damage),
+    };
+    return cmocka_run_group_tests_name("ring faults", tests, NULL, NULL);
+}

@@ -1,0 +1,89 @@
+/* A queue, a device on its other side, and buffers that know what must come back for them.
+ *
+ * Each case is one body that runs over EVENT_IDX off and on, ring sizes, and two starts: index 0,
+ * and 16 entries before the 16-bit indices wrap. A body uses the rig_ calls, which check whatever
+ * passes: order, lengths, bytes in both directions, and that the driver breaks no rule. */
+#ifndef TESTS_UNIT_VQ_RIG_H
+#define TESTS_UNIT_VQ_RIG_H
+
+#include "tests/unit/unit.h"
+
+#include "drivers/vq.h"
+#include "tests/model/vq_device.h"
+
+enum { RIG_PIECE = 16, RIG_CHAIN_MAX = 8 };
+
+/* A buffer of the driver; its address is the token. */
+struct rig_buffer {
+    uint32_t serial; /* number of the vq_add(), selects lengths and contents; 0: not in use */
+    uint16_t n_out, n_in;
+    uint16_t piece;   /* first of its pieces of memory */
+    uint32_t used_len; /* what the device said */
+};
+
+/* First in, first out; at most num entries. */
+struct rig_fifo {
+    struct rig_buffer **item;
+    uint32_t head, count;
+};
+
+struct rig {
+    struct vq q;
+    struct vq_device dev;
+    bool event_idx;
+    uint16_t num;
+    uint16_t start;
+    void *ring;
+    struct vq_slot *slots;
+    uint8_t *arena;             /* num pieces of RIG_PIECE bytes */
+    uint16_t *piece_next;       /* chains of pieces, as in a free list */
+    uint16_t piece_free;
+    struct rig_buffer *buffers; /* [num] */
+    struct rig_buffer **by_id;  /* [num] of the fetched ones */
+    struct vq_seg *segs;        /* [num] scratch */
+    struct vq_done *done;       /* [num] scratch */
+    struct rig_fifo added;      /* not fetched by the device yet */
+    struct rig_fifo used;       /* given back by the device, in that order */
+    uint32_t unshown;           /* the last of them are not visible yet */
+    uint32_t serial;
+    uint32_t n_desc;            /* descriptors that we think are outstanding */
+    struct unit_random random;
+};
+
+struct rig_case {
+    void (*body)(struct rig *r);
+    uint32_t num_max; /* leave out larger rings */
+};
+
+#define RIG_CASE(name) RIG_CASE_UP_TO(name, VQ_NUM_MAX)
+#define RIG_CASE_UP_TO(name, max)                                                                  \
+    { #name, rig_run, NULL, rig_teardown, &(struct rig_case){name, max} }
+
+void rig_run(void **state);
+int rig_teardown(void **state); /* says which rig was up when a case failed */
+
+void rig_up(struct rig *r, bool event_idx, uint16_t num, uint16_t start);
+void rig_down(struct rig *r);
+
+/* The device was reset: a new ring in the same memory. All buffers must have come back. */
+void rig_restart(struct rig *r);
+
+/* Conservation and the driver's and the device's own checks. Linear in num. */
+void rig_check(const struct rig *r);
+
+/* Driver. */
+struct rig_buffer *rig_add(struct rig *r, uint16_t n_out, uint16_t n_in);
+void rig_add_single(struct rig *r, uint32_t count); /* so many of one in-segment each */
+void rig_publish(struct rig *r);
+bool rig_notify_needed(struct rig *r);
+unsigned rig_take(struct rig *r, unsigned max);
+uint32_t rig_drain(struct rig *r); /* returns how many came back */
+
+/* Device. fetch returns the id, or -1; use gives back, len at most the buffer's. */
+int rig_fetch(struct rig *r);
+uint32_t rig_in_len(const struct rig *r, uint16_t id);
+void rig_use(struct rig *r, uint16_t id, uint32_t len);
+bool rig_show(struct rig *r);
+uint32_t rig_use_all(struct rig *r); /* fetches and gives back all there is, not shown */
+
+#endif
