@@ -14,8 +14,8 @@
 
 enum {
     VLAN_TAG_LEN = 4, /* room for one, whoever sends it */
-    POOL_SPARE_MIN = 64,
-    POOL_SPARE_MAX = 4096,
+    POOL_SPARE_MIN = 64,    /* beside the ring's own */
+    POOL_SPARE_MAX = 32768,
 };
 
 struct net_dev net_devs[NET_DEV_MAX];
@@ -194,22 +194,21 @@ static int queue_allocate(struct net_queue *queue, uint16_t num) {
     return queue->memory != NULL && queue->slots != NULL ? ERR_OK : ERR_RESOURCE;
 }
 
-/* Packet buffers: a ring full, and as many again for frames that the stack holds. `budget` is this
- * device's share of the memory. */
+/* Packet buffers: those that fill the ring, and many more for frames that the stack holds while TCP
+ * peers do not read. Unused ones cost nothing, so most of `budget`, this device's share of the memory,
+ * becomes buffers. */
 static int pool_allocate(struct net_dev *nd, size_t budget) {
     const uint32_t num = nd->rx.vq.num;
     const uint32_t room = NET_ETH_HDR_LEN + VLAN_TAG_LEN + nd->mtu;
     const size_t stride = align_up(sizeof(struct pktbuf) + room, PKTBUF_ALIGN);
-    uint32_t spare = (uint32_t)min_u64(max_u64(2 * num, 512), POOL_SPARE_MAX);
-    const uint32_t affordable = (uint32_t)min_u64(budget / stride, UINT32_MAX);
+    const uint32_t affordable = (uint32_t)min_u64(budget / 4 * 3 / stride, UINT32_MAX);
     if (affordable < num + POOL_SPARE_MIN) {
         NET_ERROR(nd, "%u receive buffers of %zu bytes do not fit into %zu KiB; more memory or a "
                       "smaller queue= is needed",
                   (unsigned)(num + POOL_SPARE_MIN), stride, budget >> 10);
         return ERR_RESOURCE;
     }
-    spare = (uint32_t)min_u64(spare, affordable - num);
-    return pktbuf_pool_init(&nd->pool, num + spare, room);
+    return pktbuf_pool_init(&nd->pool, (uint32_t)min_u64(affordable, num + POOL_SPARE_MAX), room);
 }
 
 static int allocate(struct net_dev *nd, const struct config *cfg, size_t budget) {

@@ -14,7 +14,7 @@ void dma_init(uintptr_t base, size_t size) {
     dma_locked = false;
 }
 
-void *dma_alloc(size_t size, size_t align) {
+void *dma_alloc_dirty(size_t size, size_t align) {
     ASSERT(!dma_locked);
     ASSERT(is_power_of_two(align));
     uintptr_t start = align_up(dma_next, align);
@@ -22,7 +22,12 @@ void *dma_alloc(size_t size, size_t align) {
         return NULL;
     }
     dma_next = start + size;
-    return memset((void *)start, 0, size);
+    return (void *)start;
+}
+
+void *dma_alloc(size_t size, size_t align) {
+    void *memory = dma_alloc_dirty(size, align);
+    return memory != NULL ? memset(memory, 0, size) : NULL;
 }
 
 size_t dma_free_bytes(void) {

@@ -1,6 +1,6 @@
 /* Boot-time allocator of memory that devices may reach: rings and packet buffers.
  *
- * Memory is handed out once, zeroed, and never given back. dma_lock() is called before the workload
+ * Memory is handed out once and never given back. dma_lock() is called before the workload
  * starts; an allocation after it is our own bug (nothing is allocated on the data path). */
 #ifndef LIB_DMA_H
 #define LIB_DMA_H
@@ -12,6 +12,10 @@ void dma_init(uintptr_t base, size_t size);
 
 /* Zeroed, physically contiguous memory; align is a power of two. NULL when there is not enough. */
 void *dma_alloc(size_t size, size_t align);
+
+/* The same with whatever the memory holds: for large pieces whose user clears what he needs, since
+ * touching megabytes takes longer than all the rest of a boot. */
+void *dma_alloc_dirty(size_t size, size_t align);
 
 /* Bytes that are left. */
 size_t dma_free_bytes(void);

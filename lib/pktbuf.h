@@ -5,8 +5,9 @@
  *                 |            | ...| virtio header | frame                         |
  *                                                  ^ data
  *
- * Invariants: a buffer is either in its pool's free list or owned by exactly one party (a ring, the
- * protocol stack, a workload). free_count counts the first kind. */
+ * Invariants: a buffer is free or owned by exactly one party (a ring, the protocol stack, a workload).
+ * free_count counts the first kind: those in the free list and those that were never used, which lie
+ * behind `unused` and are not touched before they are needed. */
 #ifndef LIB_PKTBUF_H
 #define LIB_PKTBUF_H
 
@@ -39,7 +40,9 @@ struct pktbuf_pool {
     struct pktbuf *free;
     uint32_t free_count;
     uint32_t total;
-    uint32_t room; /* bytes for the frame in each buffer */
+    uint32_t room;   /* bytes for the frame in each buffer */
+    uint32_t stride; /* from one buffer to the next */
+    uint8_t *unused; /* the first buffer that was never used */
 };
 
 /* Takes `total` buffers with at least `room` bytes each from dma_alloc(). ERR_RESOURCE when there
@@ -50,13 +53,17 @@ ALWAYS_INLINE uint8_t *pktbuf_room(struct pktbuf *buf) {
     return (uint8_t *)(buf + 1);
 }
 
+/* Cold half of pktbuf_get(): a buffer that was never used, NULL when there is none. */
+struct pktbuf *pktbuf_get_unused(struct pktbuf_pool *pool);
+
 /* NULL when the pool is empty. */
 ALWAYS_INLINE struct pktbuf *pktbuf_get(struct pktbuf_pool *pool) {
     struct pktbuf *buf = pool->free;
-    if (LIKELY(buf != NULL)) {
-        pool->free = buf->next;
-        pool->free_count--;
+    if (UNLIKELY(buf == NULL)) {
+        return pktbuf_get_unused(pool);
     }
+    pool->free = buf->next;
+    pool->free_count--;
     return buf;
 }
 

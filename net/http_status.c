@@ -106,7 +106,7 @@ int fs_open_custom(struct fs_file *file, const char *name) {
         http_open_rendered(file, "text/plain; version=0.0.4", metrics_write);
         return 1;
     }
-    if (strcmp(name, "/index.html") == 0) {
+    if (strcmp(name, "/index.html") == 0 || strcmp(name, "/") == 0) {
         http_status_counters.requests++;
         http_set_file(file, status_page_start, (size_t)(status_page_end - status_page_start));
         return 1;

@@ -125,7 +125,7 @@
 #define LWIP_HTTPD_DYNAMIC_FILE_READ 0
 #define LWIP_HTTPD_SUPPORT_EXTSTATUS 1
 #define LWIP_HTTPD_SUPPORT_REQUESTLIST 1
-#define LWIP_HTTPD_REQ_QUEUELEN 16
+#define LWIP_HTTPD_REQ_QUEUELEN 48 /* packets of one request: clients may send single bytes */
 #define LWIP_HTTPD_MAX_REQ_LENGTH 4095
 #define HTTPD_FSDATA_FILE "net/fsdata_none.h"
 #define HTTPD_LIMIT_SENDING_TO_2MSS 0

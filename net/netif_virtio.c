@@ -247,7 +247,7 @@ unsigned netif_virtio_poll(unsigned nic) {
     struct net_dev *nd = nv->nd;
     struct pktbuf *bufs[NET_BURST_MAX];
 
-    if (net_tx_room(nd) < nd->tx.vq.num / 2u || nv->backlog_count > 0) {
+    if (net_tx_room(nd) <= nd->tx.vq.num / 2u || nv->backlog_count > 0) {
         tx_reclaim(nd);
         tx_drain_backlog(nv);
     }

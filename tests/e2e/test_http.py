@@ -72,10 +72,11 @@ def metrics(t):
     assert families["ringlet_nic_link_up"].value(nic="0") == 1
 
 
-@case(path=["/nothing", "/stats.json/", "/../../etc/passwd", "/" + "x" * 2000])
-def not_found(t, path):
+@case()
+def not_found(t):
     guest = t.user_guest()
-    assert get(guest, path)[0] in (404, 414, 400)
+    for path in ("/nothing", "/stats.json/", "/../../etc/passwd", "/metrics2", "/" + "x" * 2000):
+        assert get(guest, path)[0] == 404, path
     assert get(guest, "/stats.json")[0] == 200
 
 
@@ -112,14 +113,23 @@ def parallel(t):
     assert not failures, failures[0]
 
 
-@case(request=["GET", "GET / HTTP/1.0\r\n", "\r\n\r\n", "FROB / HTTP/1.1\r\n\r\n",
-               "GET /" + "a" * 20000 + " HTTP/1.0\r\n\r\n", "\0\xff\xfe" * 100])
+MALFORMED = {
+    "method-only": b"GET",
+    "no-end": b"GET / HTTP/1.0\r\n",
+    "empty": b"\r\n\r\n",
+    "unknown-method": b"FROB / HTTP/1.1\r\n\r\n",
+    "too-long": b"GET /" + b"a" * 20000 + b" HTTP/1.0\r\n\r\n",
+    "binary": b"\0\xff\xfe" * 100,
+}
+
+
+@case(request=MALFORMED)
 def malformed(t, request):
     """Requests that break off or make no sense do not disturb the next one."""
     guest = t.user_guest()
     for _ in range(5):
         with tcp_connect(guest, port=80) as s:
-            s.sendall(request.encode("latin-1"))
+            s.sendall(MALFORMED[request])
     assert get(guest, "/stats.json")[0] == 200
 
 

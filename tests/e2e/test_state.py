@@ -75,6 +75,6 @@ def idle_kicks(t):
     guest = t.user_guest("ip=10.0.2.15/24 ip6=off stats=1")
     first = guest.wait_event("stats", count=2)
     second = guest.wait_event("stats", count=3)
-    for before, after in zip(queues(first), queues(second)):
-        assert after["polls"] > before["polls"], (before, after)
-        assert after["kicks"] == before["kicks"], (before, after)
+    (rx, tx), (rx_after, tx_after) = queues(first), queues(second)
+    assert rx_after["polls"] > rx["polls"], (rx, rx_after)
+    assert rx_after["kicks"] == rx["kicks"] and tx_after["kicks"] == tx["kicks"], second

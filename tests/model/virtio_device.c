@@ -122,7 +122,7 @@ static void write_status(struct virtio_device *d, uint8_t value) {
         return;
     }
     rule(d, (value & kept) == kept, "2.1.1: a status bit was cleared without a reset");
-    rule(d, !(d->status & FAILED), "2.1.1: after FAILED only a reset");
+    rule(d, !(d->status & FAILED) || value == d->status, "2.1.1: after FAILED only a reset");
     rule(d, !(value & DRIVER_OK) || (d->status & FEATURES_OK), "3.1.1: DRIVER_OK too early");
     value = (uint8_t)((value & ~NEEDS_RESET) | (d->status & NEEDS_RESET));
     if ((value & FEATURES_OK) && !(d->status & FEATURES_OK)) {

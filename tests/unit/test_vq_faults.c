@@ -239,6 +239,17 @@ static void test_wrong_calls(void **state) {
     expect_assert_failure(init(8, 16));
 }
 
+/* The two counts together do not fit their type. */
+static void test_count_overflow(void **state) {
+    static _Alignas(64) uint8_t ring[4096];
+    static struct vq_slot slots[4];
+    static struct vq q;
+    int token;
+    (void)state;
+    vq_init(&q, VQ_SPLIT, 4, false, ring, slots);
+    expect_assert_failure(add(&q, UINT16_MAX, 2, 1, &token));
+}
+
 /* vq_check() sees the damage that it promises to see. */
 static void test_check_sees_damage(void **state) {
     static _Alignas(64) uint8_t ring[4096];
@@ -265,6 +276,21 @@ static void test_check_sees_damage(void **state) {
     expect_assert_failure(vq_check(&q));
 }
 
+/* A free list that holds a descriptor twice, or one of an outstanding buffer. */
+static void test_check_sees_doubled_descriptors(void **state) {
+    static _Alignas(64) uint8_t ring[4096];
+    static struct vq_slot slots[4];
+    static struct vq q;
+    int token;
+    (void)state;
+    vq_init(&q, VQ_SPLIT, 4, false, ring, slots);
+    add(&q, 1, 1, 1, &token);
+    slots[q.free_slot].next = q.free_slot;
+    expect_assert_failure(vq_check(&q));
+    slots[q.free_slot].next = 1; /* not the first one of its buffer */
+    expect_assert_failure(vq_check(&q));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         RIG_CASE(test_faults),
@@ -274,7 +300,9 @@ int main(void) {
         RIG_CASE(test_stale_suppression),
         RIG_CASE(test_drain),
         cmocka_unit_test(test_wrong_calls),
+        cmocka_unit_test(test_count_overflow),
         cmocka_unit_test(test_check_sees_damage),
+        cmocka_unit_test(test_check_sees_doubled_descriptors),
     };
     return cmocka_run_group_tests_name("ring faults", tests, NULL, NULL);
 }
