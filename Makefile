@@ -98,16 +98,28 @@ SEAM_ASSERT := -DASSERT_HEADER='"tests/unit/seam_assert.h"'
 SEAM_RING := -DRING_MEM_HEADER='"tests/unit/seam_ring_mem.h"'
 SEAM_IO := -DMMIO_HEADER='"tests/unit/seam_mmio.h"' -DIO_HEADER='"tests/unit/seam_io.h"'
 MODEL_VQ := tests/model/vq_device.c tests/model/vq_device_split.c
-MODEL_PCI := tests/model/pci_bus.c
-MODEL_VIRTIO := tests/model/virtio_device.c
 
 vq_rig := $(SEAM_ASSERT) tests/unit/vq_rig.c $(MODEL_VQ) drivers/vq.c
+pci_rig := $(SEAM_ASSERT) $(SEAM_IO) tests/model/pci_bus.c drivers/pci.c drivers/pci_assign.c lib/log.c
+virtio_rig := $(pci_rig) tests/model/virtio_device.c $(MODEL_VQ) drivers/virtio_pci.c \
+	drivers/virtio_features.c drivers/vq.c
+net_rig := $(virtio_rig) drivers/virtio_net.c drivers/net_report.c drivers/net_rxtx.c lib/config.c \
+	lib/dma.c lib/json.c lib/pktbuf.c
 UNIT_test_vq := $(vq_rig)
 UNIT_test_vq_notify := $(vq_rig)
 UNIT_test_vq_faults := $(vq_rig)
+UNIT_test_vq_order := $(SEAM_ASSERT) $(SEAM_RING) tests/unit/seam_ring_mem.c drivers/vq.c
+UNIT_test_vq_device := $(SEAM_ASSERT) $(MODEL_VQ)
 UNIT_test_config := $(SEAM_ASSERT) lib/config.c
 UNIT_test_json := $(SEAM_ASSERT) lib/json.c lib/log.c
 UNIT_test_pktbuf := $(SEAM_ASSERT) lib/pktbuf.c lib/dma.c
+UNIT_test_pci := $(pci_rig)
+UNIT_test_pci_bars := $(pci_rig)
+UNIT_test_virtio_caps := $(virtio_rig)
+UNIT_test_virtio_pci := $(virtio_rig)
+UNIT_test_virtio_net := $(net_rig)
+UNIT_test_net_burst := $(net_rig)
+UNIT_test_net_restart := $(net_rig)
 UNIT_TESTS := $(patsubst UNIT_%,%,$(filter UNIT_test_%,$(.VARIABLES)))
 
 UNIT_CFLAGS := -std=gnu11 -Wall -Wextra -Werror -g -O1 -fsanitize=address,undefined \
@@ -157,7 +169,6 @@ clean: ## Remove what was built, but not the dependencies
 	@find $(B) -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} +
 
 help: ## This list
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || \
-	    sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1  \2/p' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: image deps unit run e2e test check bench-boot size clean help run-deps test-deps

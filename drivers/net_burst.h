@@ -23,7 +23,7 @@ ALWAYS_INLINE void burst_publish(struct net_queue *queue, enum vq_layout layout)
 ALWAYS_INLINE void rx_refill_body(struct net_dev *nd, enum vq_layout layout) {
     struct net_queue *rx = &nd->rx;
     bool posted = false;
-    while (rx->vq.free_count > 0) {
+    while (rx->vq.free_count > 0 && !rx->vq.broken) {
         struct pktbuf *buf = pktbuf_get(&nd->pool);
         if (buf == NULL) {
             break;
@@ -64,7 +64,7 @@ ALWAYS_INLINE unsigned rx_burst_body(struct net_dev *nd, struct pktbuf **out, un
         out[count++] = buf;
     }
     rx->stats.packets += count;
-    if (rx->vq.free_count >= rx->refill_at && LIKELY(!rx->vq.broken)) {
+    if (rx->vq.free_count >= rx->refill_at) {
         rx_refill_body(nd, layout);
     }
     return count;
@@ -93,7 +93,7 @@ ALWAYS_INLINE bool tx_add_body(struct net_dev *nd, const struct vq_seg *seg, uns
 }
 
 ALWAYS_INLINE void tx_flush_body(struct net_dev *nd, enum vq_layout layout) {
-    if (vq_unpublished(&nd->tx.vq, layout)) {
+    if (vq_unpublished(&nd->tx.vq, layout) && LIKELY(!nd->tx.vq.broken)) {
         burst_publish(&nd->tx, layout);
     }
 }

@@ -45,6 +45,7 @@ enum {
     PCI_CLASS_BRIDGE_HOST = 0x0600,
     PCI_CLASS_NETWORK_ETHERNET = 0x0200,
     PCI_CAP_ID_VENDOR = 0x09,
+    PCI_HEADER_BRIDGE = 1,
 };
 
 struct pci_bar {
@@ -76,6 +77,9 @@ struct pci_windows {
  * windows; whoever decodes addresses already keeps them. Returns ERR_OK, ERR_ABSENT when there is no
  * PCI host, ERR_RESOURCE when a window is full; the reason was logged. */
 int pci_init(const struct pci_windows *windows);
+
+/* The second half of pci_init(), in pci_assign.c: for the functions in pci_devs. */
+int pci_assign(const struct pci_windows *windows);
 
 extern struct pci_dev pci_devs[PCI_DEV_MAX];
 extern unsigned pci_dev_count;

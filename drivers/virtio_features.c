@@ -85,15 +85,17 @@ static bool feature_set_by_name(struct virtio_features *f, const char *name, siz
 int virtio_feature_mask(const char *list, struct virtio_features *masked, char *error,
                         size_t error_size) {
     *masked = (struct virtio_features){0};
-    while (*list != '\0') {
+    bool more = *list != '\0';
+    while (more) {
         const size_t len = strcspn(list, ",");
-        if (list[0] != '-' || !feature_set_by_name(masked, list + 1, len - 1)) {
-            snprintf(error, error_size, "features=: %.*s: must be -NAME with a feature of virtio-net",
+        if (len == 0 || list[0] != '-' || !feature_set_by_name(masked, list + 1, len - 1)) {
+            snprintf(error, error_size, "features=: '%.*s': must be -NAME with a feature of virtio-net",
                      (int)len, list);
             return ERR_CONFIG;
         }
         list += len;
-        list += *list == ',';
+        more = *list == ',';
+        list += more;
     }
     return ERR_OK;
 }

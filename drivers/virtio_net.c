@@ -6,10 +6,8 @@
 #include "lib/cpu.h"
 #include "lib/dma.h"
 #include "lib/err.h"
-#include "lib/json.h"
 #include "lib/log.h"
 
-#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -25,42 +23,6 @@ static const uint8_t supported[] = {
     VIRTIO_F_VERSION_1, VIRTIO_F_ACCESS_PLATFORM, VIRTIO_NET_F_MAC,
     VIRTIO_NET_F_STATUS, VIRTIO_NET_F_MTU,
 };
-
-#define COUNTER(name, help) {#name, help, offsetof(struct net_stats, name)}
-
-const struct net_counter net_counters[] = {
-    COUNTER(packets, "Frames received from or given to the device"),
-    COUNTER(bytes, "Bytes of these frames, without the virtio header"),
-    COUNTER(drop_short, "Received frames shorter than their headers"),
-    COUNTER(drop_no_memory, "Received frames that the protocol stack had no memory for"),
-    COUNTER(drop_ring_full, "Frames not sent because the ring was full"),
-    COUNTER(drop_link_down, "Frames not sent because the link or the device was down"),
-    COUNTER(drop_too_long, "Frames not sent because they were longer than the MTU allows"),
-    COUNTER(drop_reset, "Frames that the device held when it was reset"),
-    COUNTER(copies, "Received frames copied out because packet buffers ran low"),
-    COUNTER(kicks, "Available buffer notifications (doorbell writes)"),
-    COUNTER(interrupts, "Interrupts of this queue"),
-    COUNTER(polls, "Looks at the used ring"),
-    COUNTER(empty_polls, "Looks at the used ring that found nothing"),
-    COUNTER(ring_full, "Frames that found the transmit ring full"),
-    COUNTER(ring_empty, "Times the device had used every receive buffer"),
-    COUNTER(refills, "Batches of receive buffers made available"),
-    COUNTER(wakeups, "Wake-ups from sleep with work in this queue"),
-    COUNTER(rechecks_hit, "Work found by the check after notifications were armed"),
-};
-const size_t net_counter_count = ARRAY_SIZE(net_counters);
-
-unsigned net_feature_names(const struct net_dev *nd, const char *names[VIRTIO_FEATURE_NAMES_MAX]) {
-    return virtio_feature_names(&nd->features, names);
-}
-
-const char *net_layout_name(const struct net_queue *queue) {
-    switch (queue->vq.layout) {
-    case VQ_SPLIT:
-        return "split";
-    }
-    return "?";
-}
 
 #define NET_ERROR(nd, format, ...)                                                                 \
     log_error("net%u %02x:%02x.%u: " format, (nd)->index, (nd)->pci.pci.bus, (nd)->pci.pci.dev,    \
@@ -81,6 +43,14 @@ static uint8_t header_len(const struct virtio_features *f) {
     return virtio_feature_get(f, VIRTIO_NET_F_HASH_REPORT) ? 20 : sizeof(struct virtio_net_hdr);
 }
 
+static int read_config(struct net_dev *nd, size_t off, unsigned width, unsigned count, void *out) {
+    const int err = virtio_pci_config(&nd->pci, (uint32_t)off, width, count, out);
+    if (err != ERR_OK) {
+        NET_ERROR(nd, "device configuration cannot be read at offset %zu", off);
+    }
+    return err;
+}
+
 /* An MTU that cannot be served is not accepted (5.1.4.2); the default one is used then. */
 static int negotiate_mtu(struct net_dev *nd) {
     uint16_t mtu = 0;
@@ -88,7 +58,7 @@ static int negotiate_mtu(struct net_dev *nd) {
     if (!virtio_feature_get(&nd->features, VIRTIO_NET_F_MTU)) {
         return ERR_OK;
     }
-    const int err = virtio_pci_config(&nd->pci, offsetof(struct virtio_net_config, mtu), 2, 1, &mtu);
+    const int err = read_config(nd, offsetof(struct virtio_net_config, mtu), 2, 1, &mtu);
     if (err != ERR_OK) {
         return err;
     }
@@ -116,13 +86,13 @@ static int negotiate(struct net_dev *nd) {
         nd->features.word[i] = v->offered.word[i] & nd->wanted.word[i];
     }
     if (!virtio_feature_get(&nd->features, VIRTIO_F_VERSION_1)) {
+        const bool masked = virtio_feature_get(&v->offered, VIRTIO_F_VERSION_1);
         NET_ERROR(nd, "feature version_1 is %s; Ringlet cannot work without it",
-                  virtio_feature_get(&v->offered, VIRTIO_F_VERSION_1) ? "masked" : "not offered");
-        return ERR_CONFIG;
+                  masked ? "masked" : "not offered");
+        return masked ? ERR_CONFIG : ERR_DEVICE;
     }
     const int err = negotiate_mtu(nd);
     if (err != ERR_OK) {
-        NET_ERROR(nd, "device configuration cannot be read");
         return err;
     }
     nd->hdr_len = header_len(&nd->features);
@@ -143,7 +113,7 @@ static void random_mac(uint8_t mac[6]) {
 
 static int read_mac(struct net_dev *nd) {
     if (virtio_feature_get(&nd->features, VIRTIO_NET_F_MAC)) {
-        return virtio_pci_config(&nd->pci, offsetof(struct virtio_net_config, mac), 1, 6, nd->mac);
+        return read_config(nd, offsetof(struct virtio_net_config, mac), 1, 6, nd->mac);
     }
     if (nd->restarts == 0) {
         random_mac(nd->mac);
@@ -156,7 +126,7 @@ static int read_link(struct net_dev *nd, bool *up) {
     uint16_t status = VIRTIO_NET_S_LINK_UP;
     int err = ERR_OK;
     if (virtio_feature_get(&nd->features, VIRTIO_NET_F_STATUS)) {
-        err = virtio_pci_config(&nd->pci, offsetof(struct virtio_net_config, status), 2, 1, &status);
+        err = read_config(nd, offsetof(struct virtio_net_config, status), 2, 1, &status);
     }
     *up = status & VIRTIO_NET_S_LINK_UP;
     return err;
@@ -230,6 +200,10 @@ static int allocate(struct net_dev *nd, const struct config *cfg, size_t budget)
 }
 
 static int queue_start(struct net_dev *nd, struct net_queue *queue) {
+    if (virtio_pci_queue_max(&nd->pci, queue->index) < queue->vq.num) {
+        NET_ERROR(nd, "queue %u: the device came back with a smaller one", queue->index);
+        return ERR_DEVICE;
+    }
     vq_init(&queue->vq, VQ_SPLIT, queue->vq.num, false, queue->memory, queue->slots);
     const int err = virtio_pci_queue_enable(&nd->pci, queue->index, &queue->vq, queue->memory,
                                             &queue->doorbell);
@@ -257,46 +231,17 @@ static int start(struct net_dev *nd) {
     return ERR_OK;
 }
 
-/* No use of the rings from here on. */
-static void give_up(struct net_dev *nd) {
-    virtio_pci_add_status(&nd->pci, VIRTIO_STATUS_FAILED);
+/* No use of the rings from here on. A device that does not finish a reset must not be touched until
+ * it does (4.1.4.3.2). */
+static void give_up(struct net_dev *nd, int err) {
+    if (err != ERR_TIMEOUT) {
+        virtio_pci_add_status(&nd->pci, VIRTIO_STATUS_FAILED);
+    }
     nd->rx.vq.broken = nd->tx.vq.broken = true;
     nd->running = nd->link_up = false;
 }
 
 /* --- life -------------------------------------------------------------------------------------- */
-
-static void print_device_event(const struct net_dev *nd, const struct config *cfg) {
-    char text[1536], address[16], mac[18];
-    const struct pci_dev *pci = &nd->pci.pci;
-    const char *names[VIRTIO_FEATURE_NAMES_MAX];
-    const unsigned count = net_feature_names(nd, names);
-    struct json j;
-
-    snprintf(address, sizeof(address), "%02x:%02x.%u", pci->bus, pci->dev, pci->fn);
-    snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", nd->mac[0], nd->mac[1], nd->mac[2],
-             nd->mac[3], nd->mac[4], nd->mac[5]);
-    json_begin(&j, text, sizeof(text));
-    json_object(&j, NULL);
-    json_string(&j, "event", "device");
-    json_u64(&j, "nic", nd->index);
-    json_string(&j, "pci", address);
-    json_string(&j, "mac", mac);
-    json_u64(&j, "mtu", nd->mtu);
-    json_bool(&j, "link", nd->link_up);
-    json_array(&j, "features");
-    for (unsigned i = 0; i < count; i++) {
-        json_string(&j, NULL, names[i]);
-    }
-    json_close(&j);
-    json_string(&j, "layout", net_layout_name(&nd->rx));
-    json_u64(&j, "rx_size", nd->rx.vq.num);
-    json_u64(&j, "tx_size", nd->tx.vq.num);
-    json_u64(&j, "buffers", nd->pool.total);
-    json_string(&j, "mode", config_mode_name(cfg->mode));
-    json_close(&j);
-    json_print(&j);
-}
 
 static int bring_up(struct net_dev *nd, const struct pci_dev *pci, const struct config *cfg,
                     size_t budget) {
@@ -317,10 +262,10 @@ static int bring_up(struct net_dev *nd, const struct pci_dev *pci, const struct 
         err = start(nd);
     }
     if (err != ERR_OK) {
-        give_up(nd);
+        give_up(nd, err);
         return err;
     }
-    print_device_event(nd, cfg);
+    net_print_device(nd, cfg);
     return ERR_OK;
 }
 
@@ -390,7 +335,9 @@ static void drain(struct net_dev *nd, void (*lost)(struct net_dev *nd, void *tok
 
 static void restart(struct net_dev *nd, void (*lost)(struct net_dev *nd, void *token)) {
     const uint16_t mtu = nd->mtu;
-    give_up(nd);
+    if (nd->running) {
+        give_up(nd, ERR_DEVICE);
+    }
     nd->restarts++;
     int err = negotiate(nd);
     if (err == ERR_OK) {
@@ -401,7 +348,7 @@ static void restart(struct net_dev *nd, void (*lost)(struct net_dev *nd, void *t
         err = start(nd);
     }
     if (err != ERR_OK) {
-        give_up(nd);
+        give_up(nd, err);
         return;
     }
     log_info("net%u: device was reset and is running again (restart %u)", nd->index,

@@ -137,6 +137,12 @@ unsigned net_feature_names(const struct net_dev *nd, const char *names[VIRTIO_FE
 
 const char *net_layout_name(const struct net_queue *queue);
 
+enum { NET_MAC_TEXT_MAX = 18 };
+const char *net_mac_text(const struct net_dev *nd, char text[NET_MAC_TEXT_MAX]);
+
+/* Prints the device event. */
+void net_print_device(const struct net_dev *nd, const struct config *cfg);
+
 /* Resets all devices, so that none writes to memory any more. */
 void net_stop_all(void);
 

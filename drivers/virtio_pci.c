@@ -62,7 +62,7 @@ REGION_DEFINE(32)
 /* --- capabilities ------------------------------------------------------------------------------ */
 
 /* The area that a capability describes, if it is one that can be used (4.1.4). */
-static bool cap_region(const struct pci_dev *pci, unsigned at, uint32_t need,
+static bool cap_region(const struct pci_dev *pci, unsigned at, uint32_t need, uint32_t align,
                        struct virtio_pci_region *region) {
     const uint8_t bar_index = pci_read8(pci, at + CAP_BAR_OFF);
     if (bar_index >= PCI_BAR_COUNT) {
@@ -71,7 +71,7 @@ static bool cap_region(const struct pci_dev *pci, unsigned at, uint32_t need,
     const struct pci_bar *bar = &pci->bar[bar_index];
     const uint32_t off = pci_read32(pci, at + offsetof(struct virtio_pci_cap, offset));
     const uint32_t len = pci_read32(pci, at + offsetof(struct virtio_pci_cap, length));
-    if (bar->addr == 0 || off >= bar->size || off % 4 != 0) {
+    if (bar->addr == 0 || off >= bar->size || off % align != 0) {
         return false;
     }
     /* A length beyond the BAR is no reason to refuse: only `need` bytes are used. */
@@ -89,11 +89,13 @@ static bool cap_region(const struct pci_dev *pci, unsigned at, uint32_t need,
 
 /* The first usable capability of each type counts (4.1.4.1). */
 static void cap_take(struct virtio_pci *v, unsigned at) {
-    static const uint8_t needs[] = {
-        [VIRTIO_PCI_CAP_COMMON_CFG] = sizeof(struct virtio_pci_common_cfg),
-        [VIRTIO_PCI_CAP_NOTIFY_CFG] = 2,
-        [VIRTIO_PCI_CAP_ISR_CFG] = 1,
-        [VIRTIO_PCI_CAP_DEVICE_CFG] = 1,
+    static const struct {
+        uint8_t len, align; /* at least; 4.1.4.3.1, 4.1.4.4.1, 4.1.4.5.1, 4.1.4.6.1 */
+    } needs[] = {
+        [VIRTIO_PCI_CAP_COMMON_CFG] = {sizeof(struct virtio_pci_common_cfg), 4},
+        [VIRTIO_PCI_CAP_NOTIFY_CFG] = {2, 2},
+        [VIRTIO_PCI_CAP_ISR_CFG] = {1, 1},
+        [VIRTIO_PCI_CAP_DEVICE_CFG] = {1, 4},
     };
     struct virtio_pci_region *const regions[] = {
         [VIRTIO_PCI_CAP_COMMON_CFG] = &v->common,
@@ -111,7 +113,7 @@ static void cap_take(struct virtio_pci *v, unsigned at) {
         len < cap_len || at + cap_len > PCI_CFG_SIZE) {
         return;
     }
-    if (cap_region(&v->pci, at, needs[type], regions[type]) && is_notify) {
+    if (cap_region(&v->pci, at, needs[type].len, needs[type].align, regions[type]) && is_notify) {
         v->notify_multiplier =
             pci_read32(&v->pci, at + offsetof(struct virtio_pci_notify_cap, notify_off_multiplier));
     }

@@ -61,25 +61,31 @@ void vq_break(struct vq *q) {
     q->device_errors++;
 }
 
-/* Descriptors of all outstanding buffers. */
-static uint32_t vq_outstanding(const struct vq *q) {
-    uint32_t count = 0;
-    for (uint32_t id = 0; id < q->num; id++) {
-        count += q->slots[id].token != NULL ? q->slots[id].n_desc : 0;
+/* Follows `count` links from descriptor id and marks each; none may have been seen before. */
+static void vq_check_chain(const struct vq *q, uint16_t id, uint32_t count, uint8_t *seen) {
+    for (uint32_t i = 0; i < count; i++) {
+        ASSERT(id < q->num);
+        ASSERT((seen[id / 8] & 1u << id % 8) == 0);
+        seen[id / 8] |= (uint8_t)(1u << id % 8);
+        id = q->slots[id].next;
     }
-    return count;
 }
 
 void vq_check(const struct vq *q) {
+    static uint8_t seen[VQ_NUM_MAX / 8];
     const struct vq_split *s = &q->split;
-    uint16_t id = q->free_slot;
+    uint32_t outstanding = 0;
 
-    ASSERT(vq_outstanding(q) + q->free_count == q->num);
+    memset(seen, 0, sizeof(seen));
+    ASSERT(q->free_count <= q->num);
+    vq_check_chain(q, q->free_slot, q->free_count, seen);
+    for (uint32_t id = 0; id < q->num; id++) {
+        if (q->slots[id].token != NULL) {
+            vq_check_chain(q, (uint16_t)id, q->slots[id].n_desc, seen);
+            outstanding += q->slots[id].n_desc;
+        }
+    }
+    ASSERT(outstanding + q->free_count == q->num);
     ASSERT(idx_diff(s->avail_idx, s->used_idx) <= q->num);
     ASSERT(idx_diff(s->published_idx, s->used_idx) <= idx_diff(s->avail_idx, s->used_idx));
-    for (uint32_t i = 0; i < q->free_count; i++) {
-        ASSERT(id < q->num);
-        ASSERT(q->slots[id].token == NULL);
-        id = q->slots[id].next;
-    }
 }

@@ -14,9 +14,9 @@
  *   vq_take_used   the caller owns it again (or vq_drain, after the device was reset)
  *
  * Invariants, checked by vq_check():
- *   - outstanding descriptors + free_count == num
+ *   - every descriptor is either in the free list, which has free_count of them, or in the chain of
+ *     exactly one outstanding buffer
  *   - a buffer id is outstanding exactly while its slot has a token
- *   - the free list holds free_count different ids below num
  *   - available index >= published index >= used index, at most num apart (modulo 2^16)
  *
  * The device is not trusted: what it writes is read once, checked, then used. A value that breaks

@@ -15,8 +15,10 @@ ALWAYS_INLINE void vq_split_add(struct vq *q, const struct vq_seg *seg, uint16_t
     uint16_t id = head;
     uint16_t tail = head;
 
-    ASSERT_HOT(n_desc >= 1 && n_desc <= q->free_count);
-    ASSERT_HOT(token != NULL && q->slots[head].token == NULL);
+    ASSERT_HOT(n_desc >= 1);
+    ASSERT_HOT((uint32_t)n_out + n_in <= q->free_count);
+    ASSERT_HOT(token != NULL);
+    ASSERT_HOT(q->slots[head].token == NULL);
     for (uint16_t i = 0; i < n_desc; i++) {
         struct virtq_desc *desc = &s->desc[id];
         const bool last = i + 1 == n_desc;

@@ -51,6 +51,13 @@ static bool addr_is_station(const ip4_addr_t *addr) {
     return first != 0 && first != 127 && first < 224;
 }
 
+/* Whether the address means a whole subnet or all stations of it (RFC 3021: not with 31 bits). */
+static bool addr_is_reserved(const ip4_addr_t *addr, const ip4_addr_t *mask) {
+    const uint32_t host_mask = ~lwip_ntohl(mask->addr);
+    const uint32_t host = lwip_ntohl(addr->addr) & host_mask;
+    return host_mask > 1 && (host == 0 || host == host_mask);
+}
+
 /* Splits WORD/LEN in place. */
 static bool addr_split_prefix(char *word, unsigned max, unsigned *len) {
     char *slash = strchr(word, '/');
@@ -67,18 +74,13 @@ static bool addr_parse_static4(char *word, struct addr_ip4 *out) {
         !addr_is_station(&out->addr)) {
         return false;
     }
-    const uint32_t mask = 0xffffffffu << (32 - len);
-    const uint32_t host = lwip_ntohl(out->addr.addr) & ~mask;
-    if (len < 31 && (host == 0 || host == ~mask)) {
-        return false; /* the subnet itself, or its broadcast address */
-    }
-    out->mask.addr = lwip_htonl(mask);
+    out->mask.addr = lwip_htonl(0xffffffffu << (32 - len));
     out->mode = ADDR_STATIC;
-    return true;
+    return !addr_is_reserved(&out->addr, &out->mask);
 }
 
-/* Up to eight groups of up to four hexadecimal digits, with `::` at most once. lwIP's parser is more
- * lenient. */
+/* Up to eight groups of up to four hexadecimal digits, with `::` at most once. lwIP's parser is
+ * more lenient. */
 static bool addr_is_ip6_text(const char *text) {
     unsigned groups = 0;
     unsigned digits = 0;
@@ -116,8 +118,8 @@ static bool addr_parse_static6(char *word, struct addr_ip6 *out) {
         return false;
     }
     if (ip6_addr_isany(&out->addr) || ip6_addr_isloopback(&out->addr) ||
-        ip6_addr_ismulticast(&out->addr)) {
-        return false;
+        ip6_addr_ismulticast(&out->addr) || (out->addr.addr[2] == 0 && out->addr.addr[3] == 0)) {
+        return false; /* the last: any router of the subnet (RFC 4291, 2.6.1) */
     }
     out->mode = ADDR_STATIC;
     return true;
@@ -222,6 +224,11 @@ bool addr_parse_gateway(const char *text, const struct addr_ip4 *nics, unsigned 
         }
         if (ip4_addr_eq(gateway, &nics[i].addr)) {
             log_error("config: gw=%s: is the address of network device %u itself", text, i);
+            return false;
+        }
+        if (addr_is_reserved(gateway, &nics[i].mask)) {
+            log_error("config: gw=%s: is not a station but the subnet or its broadcast address",
+                      text);
             return false;
         }
         *nic = i;

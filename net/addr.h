@@ -19,8 +19,8 @@ struct addr_ip6 {
 };
 
 /* Fill out[0..count) from a list with commas. One `dhcp`, `auto` or `off` stands for all NICs;
- * otherwise NICs beyond the list are off. False when the list is wrong or longer than count; the reason
- * was logged. */
+ * otherwise NICs beyond the list are off. False when the list is wrong or longer than count; the
+ * reason was logged. */
 bool addr_parse_ip4(const char *text, struct addr_ip4 *out, unsigned count);
 bool addr_parse_ip6(const char *text, struct addr_ip6 *out, unsigned count);
 

@@ -1,7 +1,5 @@
 #include "net/checksum.h"
 
-#include <string.h>
-
 /* Carries that leave the top of the 64-bit sum come back at its bottom, which is what the 16-bit
  * ones' complement sum does too: 2^64 and 2^16 both leave 1 when divided by 65535. */
 ALWAYS_INLINE uint64_t checksum_add_word(uint64_t sum, uint64_t word) {
@@ -29,10 +27,21 @@ uint16_t checksum_add(const void *data, int len) {
         __builtin_memcpy(&word, p, sizeof(word));
         sum = checksum_add_word(sum, word);
     }
-    if (left > 0) {
-        uint64_t word = 0;
-        memcpy(&word, p, left); /* the missing bytes count as zero */
+    /* The rest by its bits; a last single byte is the first half of a word whose other is zero. */
+    if ((left & 4) != 0) {
+        uint32_t word;
+        __builtin_memcpy(&word, p, sizeof(word));
         sum = checksum_add_word(sum, word);
+        p += 4;
+    }
+    if ((left & 2) != 0) {
+        uint16_t word;
+        __builtin_memcpy(&word, p, sizeof(word));
+        sum = checksum_add_word(sum, word);
+        p += 2;
+    }
+    if ((left & 1) != 0) {
+        sum = checksum_add_word(sum, *p);
     }
     sum = (sum & 0xffffffff) + (sum >> 32);
     sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);

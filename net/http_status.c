@@ -25,7 +25,8 @@ struct answer {
     "HTTP/1.1 " status "\r\nServer: Ringlet\r\nContent-Type: " type "\r\nContent-Length: " length  \
     "\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
 
-/* An answer with a short constant text; the length is written out because it is part of the text. */
+/* An answer with a short constant text; the length is written out because it is part of the
+ * text. */
 struct constant_answer {
     const char *path;
     const char *bytes;

@@ -103,13 +103,13 @@
 #define TCP_OOSEQ_MAX_PBUFS 192 /* a full window of full segments */
 #define LWIP_TCP_SACK_OUT 1
 #define TCP_LISTEN_BACKLOG 1
-#define TCP_DEFAULT_LISTEN_BACKLOG 255
+#define TCP_DEFAULT_LISTEN_BACKLOG 120 /* five ports: half-open ones leave room for others */
 #define LWIP_TCP_KEEPALIVE 1
 #define TCP_MSL 30000
 #define LWIP_RANDOMIZE_INITIAL_LOCAL_PORTS 1
 
-/* Late acknowledgements go out after 100 ms instead of 250, lost tails are sent again after some 500
- * ms instead of 1500. The unit of tcp_poll() becomes 200 ms with it. */
+/* Late acknowledgements go out after 100 ms instead of 250, lost tails are sent again after some
+ * 500 ms instead of 1500. The unit of tcp_poll() becomes 200 ms with it. */
 #define TCP_TMR_INTERVAL 100
 
 #define LWIP_HOOK_FILENAME "net/lwip_hooks.h"
@@ -117,8 +117,9 @@
     lwip_hooks_tcp_isn(local_ip, local_port, remote_ip, remote_port)
 #define LWIP_HOOK_IP4_ROUTE_SRC(src, dest) lwip_hooks_ip4_route(src, dest)
 
-/* Web server: files come from net/http_status.c with their headers. What it renders for a request is
- * given back as soon as it was handed to TCP, so TCP copies it; the page itself is constant. */
+/* Web server: files come from net/http_status.c with their headers. What it renders for a
+ * request is given back as soon as it was handed to TCP, so TCP copies it; the page itself is
+ * constant. */
 #define LWIP_HTTPD_CUSTOM_FILES 1
 #define LWIP_HTTPD_FILE_EXTENSION 1
 #define LWIP_HTTPD_DYNAMIC_HEADERS 0

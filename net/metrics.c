@@ -63,12 +63,12 @@ static void metrics_queues(struct metrics *m) {
 }
 
 static void metrics_nics(struct metrics *m) {
-    char mac[STATS_MAC_TEXT_MAX];
+    char mac[NET_MAC_TEXT_MAX];
     metrics_head(m, "ringlet_nic_", "info", "", "What the device is", "gauge");
     for (unsigned nic = 0; nic < net_dev_count; nic++) {
         const struct net_dev *nd = &net_devs[nic];
         metrics_add(m, "ringlet_nic_info{nic=\"%u\",mac=\"%s\",ring=\"%s\"} 1\n", nic,
-                    stats_mac_text(nd->mac, mac), net_layout_name(&nd->rx));
+                    net_mac_text(nd, mac), net_layout_name(&nd->rx));
     }
     metrics_head(m, "ringlet_nic_", "link_up", "", "1 while the link is up", "gauge");
     for (unsigned nic = 0; nic < net_dev_count; nic++) {

@@ -28,11 +28,12 @@ struct netif_virtio {
 
 static struct netif_virtio netif_virtio_nics[NET_DEV_MAX];
 
-/* lwIP puts headers in front of a received packet when it answers in place. It checks that the new
- * start stays behind struct pbuf, but not behind the function pointer that follows it in struct
- * pbuf_custom. That pointer is safe: all headers together are virtio 12 + Ethernet 14 + IPv6 40 + UDP
- * 8 = 74 bytes (TCP never extends what it received), while every received packet had its 14 bytes of
- * Ethernet header removed before anything is put in front, and 64 bytes of headroom lie before them. */
+/* lwIP puts headers in front of a received packet when it answers in place. It checks that the
+ * new start stays behind struct pbuf, but not behind the function pointer that follows it in
+ * struct pbuf_custom. That pointer is safe: all headers together are virtio 12 + Ethernet 14 +
+ * IPv6 40 + UDP 8 = 74 bytes (TCP never extends what it received), while every received packet
+ * had its 14 bytes of Ethernet header removed before anything is put in front, and 64 bytes of
+ * headroom lie before them. */
 _Static_assert(sizeof(struct pbuf_custom) == PKTBUF_OWNER_SIZE, "the header fills the owner area");
 _Static_assert(12 + NET_ETH_HDR_LEN + 40 + 8 <= NET_ETH_HDR_LEN + PKTBUF_HEADROOM,
                "no header can reach the owner area");
@@ -82,8 +83,8 @@ static void rx_frame(struct netif_virtio *nv, struct pktbuf *buf) {
     }
 }
 
-/* A frame that is ready to be sent has nd->hdr_len zero bytes of virtio header right in front of its
- * first piece, and at most NET_TX_SEG_MAX pieces. Fills seg, returns the number of segments. */
+/* A frame that is ready to be sent has nd->hdr_len zero bytes of virtio header right in front of
+ * its first piece, and at most NET_TX_SEG_MAX pieces. Fills seg, returns the number of segments. */
 static unsigned tx_segments(const struct net_dev *nd, const struct pbuf *frame,
                             struct vq_seg seg[NET_TX_SEG_MAX]) {
     unsigned n = 0;
@@ -233,6 +234,7 @@ struct netif *netif_virtio_add(unsigned nic) {
     struct netif_virtio *nv = &netif_virtio_nics[nic];
     ASSERT(nic < net_dev_count);
     nv->nd = &net_devs[nic];
+    ASSERT(nv->nd->hdr_len <= PBUF_LINK_ENCAPSULATION_HLEN);
     nv->restarts = nv->nd->restarts;
     return netif_add_noaddr(&nv->netif, nv, netif_virtio_init, ethernet_input);
 }
@@ -251,8 +253,8 @@ unsigned netif_virtio_poll(unsigned nic) {
         tx_reclaim(nd);
         tx_drain_backlog(nv);
     }
-    /* A received frame may ask for an answer: receive none while there is no room for it. This waits
-     * for the device only; timers go on, and a device that stops for good is reset by its driver. */
+    /* A received frame may ask for an answer: receive none while there is no room for it. This
+     * waits for nothing but the device; timers and other NICs go on. */
     const unsigned room = net_tx_room(nd);
     if (UNLIKELY(nv->backlog_count > 0 || room == 0)) {
         return 0;

@@ -1,12 +1,13 @@
 /* lwIP network interfaces over virtio-net, without copies in either direction.
  *
- * Received: lwIP's packet header lives in the owner area of the packet buffer, so that the buffer is
- * the lwIP packet; freeing the one gives back the other. Only when so few buffers are left that the
- * receive ring could not be filled, a frame is copied out and its buffer goes back at once.
+ * Received: lwIP's packet header lives in the owner area of the packet buffer, so that the buffer
+ * is the lwIP packet; freeing the one gives back the other. Only when so few buffers are left that
+ * the receive ring could not be filled, a frame is copied out and its buffer goes back at once.
  *
  * Sent: each piece of lwIP's packet becomes a segment of the frame. The packet is held until the
- * device is done with it. When the ring is full, frames wait in a queue of fixed size, and no frame is
- * received before that queue has drained: overload is then dropped by the device, not here. */
+ * device is done with it. When the ring is full, frames wait in a queue of fixed size, and no
+ * frame is received before that queue has drained: overload is then dropped by the device, not
+ * here. */
 #ifndef NET_NETIF_VIRTIO_H
 #define NET_NETIF_VIRTIO_H
 

@@ -99,12 +99,6 @@ const struct stats_group *stats_stack(void) {
     return &stats_stack_group;
 }
 
-const char *stats_mac_text(const uint8_t mac[6], char text[STATS_MAC_TEXT_MAX]) {
-    snprintf(text, STATS_MAC_TEXT_MAX, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2],
-             mac[3], mac[4], mac[5]);
-    return text;
-}
-
 static void stats_write_group(struct json *j, const struct stats_group *group) {
     json_object(j, group->name);
     for (size_t i = 0; i < group->count; i++) {
@@ -143,12 +137,12 @@ static void stats_write_addresses(struct json *j, unsigned nic) {
 }
 
 static void stats_write_nic(struct json *j, const struct net_dev *nd) {
-    char mac[STATS_MAC_TEXT_MAX];
+    char mac[NET_MAC_TEXT_MAX];
     const char *names[VIRTIO_FEATURE_NAMES_MAX];
     const unsigned count = net_feature_names(nd, names);
     json_object(j, NULL);
     json_u64(j, "nic", nd->index);
-    json_string(j, "mac", stats_mac_text(nd->mac, mac));
+    json_string(j, "mac", net_mac_text(nd, mac));
     json_bool(j, "link", nd->link_up);
     json_u64(j, "mtu", nd->mtu);
     json_u64(j, "restarts", nd->restarts);

@@ -1,5 +1,5 @@
-/* Everything that Ringlet counts, as one JSON object: the `stats` and `result` lines and /stats.json
- * are the same object. net/metrics.c writes the same tables for Prometheus. */
+/* Everything that Ringlet counts, as one JSON object: the `stats` and `result` lines and
+ * /stats.json are the same object. net/metrics.c writes the same tables for Prometheus. */
 #ifndef NET_STATS_H
 #define NET_STATS_H
 
@@ -38,12 +38,8 @@ void stats_write(struct json *j, const char *event);
 /* Writes the object as a line on the console. */
 void stats_print(const char *event);
 
-/* The texts of a NIC's MAC address. */
-enum { STATS_MAC_TEXT_MAX = 18 };
-const char *stats_mac_text(const uint8_t mac[6], char text[STATS_MAC_TEXT_MAX]);
-
-/* Upper bound for the text of the object, and for that of the metrics: eight NICs whose counters have
- * all digits. */
+/* Upper bound for the text of the object, and for that of the metrics: eight NICs whose counters
+ * have all digits. */
 enum { STATS_TEXT_MAX = 48 * 1024 };
 
 #endif

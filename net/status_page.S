@@ -2,7 +2,8 @@
 
     .section .rodata.status_page, "a", @progbits
 
-/* The page comes first in this file, since its length is part of the header, and second in memory. */
+/* The page comes first in this file, since its length is part of the header, and second in
+ * memory. */
     .subsection 1
 page:
     .incbin "net/status.html"

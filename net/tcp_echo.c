@@ -56,8 +56,8 @@ static void echo_append(struct echo_conn *conn, struct pbuf *p) {
     conn->waiting_count++;
 }
 
-/* A packet occupies a whole buffer however few bytes it holds. When many wait, small ones are copied
- * together, so that a window of single bytes cannot take all memory. */
+/* A packet occupies a whole buffer however few bytes it holds. When many wait, small ones are
+ * copied together, so that a window of single bytes cannot take all memory. */
 static bool echo_pack(struct echo_conn *conn, const struct pbuf *p) {
     if (conn->waiting_count < ECHO_PACK_WAITING || p->len > ECHO_PACK_MAX) {
         return false;

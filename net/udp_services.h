@@ -1,9 +1,10 @@
 /* The UDP services of the echo workload: echo (port 7), discard (9), chargen (19).
  *
- * None of them can be used to make noise: nothing is answered that came for a broadcast or multicast
- * address, or from a port where a service of this kind listens (two of them would answer each other
- * for ever), and no answer is longer than its question. RFC 864 wants chargen to answer any datagram
- * with up to 512 characters; here it is as many as the question had, at most 512. */
+ * None of them can be used to make noise: nothing is answered that came for a broadcast or
+ * multicast address, or from a port where a service of this kind listens (two of them would
+ * answer each other for ever), and no answer is longer than its question. RFC 864 wants chargen
+ * to answer any datagram with up to 512 characters; here it is as many as the question had, at
+ * most 512. */
 #ifndef NET_UDP_SERVICES_H
 #define NET_UDP_SERVICES_H
 

@@ -34,8 +34,8 @@
 #define lwip_htons(x) __builtin_bswap16(x)
 #define lwip_htonl(x) __builtin_bswap32(x)
 
-/* Pools are megabytes that are not part of the image file. The linker script puts this section where
- * large pages map it. */
+/* Pools are megabytes that are not part of the image file. The linker script puts this section
+ * where large pages map it. */
 #define LWIP_DECLARE_MEMORY_ALIGNED(name, size)                                                    \
     u8_t name[LWIP_MEM_ALIGN_SIZE(size)]                                                           \
         __attribute__((section(".bss.large." #name), aligned(64)))

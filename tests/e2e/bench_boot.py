@@ -30,6 +30,8 @@ from traffic import Pinger, udp_answers  # noqa: E402
 
 WORDS = "ip6=off"
 LIMIT = 30.0
+MAC = "52:54:00:12:34:56"
+PING_INTERVAL = 0.003  # seconds; how exact the time of the first answer is
 
 
 def measure_boot(accel):
@@ -39,15 +41,27 @@ def measure_boot(accel):
     ns = g.Namespace()
     try:
         tap = ns.add_tap()
-        guest = g.Guest(accel, f"ip={tap.guest}/24 {WORDS}", [(tap, None)], namespace=ns)
+        ns.add_neighbour(tap, tap.guest, MAC)  # no waiting for the host's next ARP request
+        guest = g.Guest(accel, f"ip={tap.guest}/24 {WORDS}", [(tap, f"mac={MAC}")], namespace=ns)
         try:
-            with Pinger(ns, tap.guest, limit=0.02) as pinger:
-                pinger.answers(LIMIT)
-            return finish(guest, time.monotonic())
+            with Pinger(ns, tap.guest, limit=PING_INTERVAL) as pinger:
+                return finish(guest, first_reply(pinger))
         finally:
             guest.close()
     finally:
         ns.close()
+
+
+def first_reply(pinger):
+    """Pings without pause until one is answered; returns when that was."""
+    deadline = time.monotonic() + LIMIT
+    while time.monotonic() < deadline:
+        try:
+            pinger.ping()
+            return time.monotonic()
+        except (OSError, g.GuestError):
+            continue
+    raise g.GuestError(f"no ping was answered in {LIMIT:.0f} s")
 
 
 def measure_user(accel):

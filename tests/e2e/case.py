@@ -19,7 +19,6 @@ import guest as g
 ONE = "one"    # on one accelerator: KVM where it opens, else TCG
 EACH = "each"  # on each accelerator
 
-GUEST_WORDS = "ip={ip}/24"
 TEST_LIMIT = 60.0  # seconds; each wait inside has its own, shorter one
 
 _cases = []
@@ -40,10 +39,9 @@ def case(accel=ONE, limit=TEST_LIMIT, **lists):
     def mark(function):
         topic = function.__module__.removeprefix("test_")
         for values in itertools.product(*lists.values()):
-            shown = [str(v).replace(" ", "_") for v in values]
-            _cases.append(Case(f"{topic}/{function.__name__}" + (f"[{','.join(shown)}]" if shown
-                                                               else ""),
-                               function, accel, dict(zip(lists, values)), limit))
+            shown = ",".join(str(v)[:40].replace(" ", "_") for v in values)
+            name = f"{topic}/{function.__name__}" + (f"[{shown}]" if shown else "")
+            _cases.append(Case(name, function, accel, dict(zip(lists, values)), limit))
         return function
     return mark
 
@@ -121,35 +119,40 @@ class Run:
         self._todo = queue.Queue()
         for chosen in cases:
             self._todo.put(chosen)
-        self._jobs = jobs
+        self._jobs = self._working = jobs
+        self._ended = queue.Queue()
         self._print = threading.Lock()
         self._live = set()
         self._stop = False
         self.counts = {"ok": 0, "FAIL": 0, "skip": 0}
 
     def run(self):
-        threads = [threading.Thread(target=self._work) for _ in range(self._jobs)]
-        for thread in threads:
-            thread.start()
+        for _ in range(self._jobs):
+            threading.Thread(target=self._work).start()
         try:
-            for thread in threads:
-                thread.join()
+            self._wait()
         except BaseException:
             self._stop = True  # the guests' end makes the waiting tests fail and clean up
             for test in list(self._live):
                 test.kill_guests()
-            for thread in threads:
-                thread.join()
+            self._wait()
             raise
         return self.counts["FAIL"] == 0
 
+    def _wait(self):
+        # Not Thread.join(): when a signal interrupts it, Python 3.11 takes the thread for ended.
+        while self._working > 0:
+            self._ended.get()
+            self._working -= 1
+
     def _work(self):
-        while not self._stop:
-            try:
-                chosen, accel = self._todo.get_nowait()
-            except queue.Empty:
-                return
-            self._one(chosen, accel)
+        try:
+            while not self._stop:
+                self._one(*self._todo.get_nowait())
+        except queue.Empty:
+            pass
+        finally:
+            self._ended.put(None)
 
     def _one(self, chosen, accel):
         name = chosen.name if accel is None else f"{accel}/{chosen.name}"

@@ -26,6 +26,7 @@ MACHINES = {
     "microvm": "microvm,pcie=on,acpi=on,auto-kernel-cmdline=off",
 }
 LINES_MAX = 200_000  # of one console; a guest that prints more is ended
+TAIL_WIDTH = 200     # characters of a console line that a failed test shows
 BOOT_LIMIT = 30.0    # seconds; SeaBIOS on a KVM that emulates ring 0 is the slow case
 
 
@@ -146,6 +147,9 @@ class Namespace:
     def add_address(self, tap, address):
         words = ["addr", "add", address, "dev", tap.name]
         self._inside(*words, *(["nodad"] if ":" in address else []))
+
+    def add_neighbour(self, tap, address, mac):
+        self._inside("neigh", "add", address, "lladdr", mac, "nud", "permanent", "dev", tap.name)
 
     def command(self, *words):
         return ["ip", "netns", "exec", self.name, *words]
@@ -289,8 +293,9 @@ class Guest:
             return ""
 
     def tail(self, count=25):
-        lines = [f"| {line}" for line in self.lines[-count:]]
-        return lines + [f"! {line}" for line in self.stderr().splitlines()[-5:]]
+        """The last lines of the console and of QEMU's own messages, for a report."""
+        lines = [f"| {line[:TAIL_WIDTH]}" for line in self.lines[-count:]]
+        return lines + [f"! {line[:TAIL_WIDTH]}" for line in self.stderr().splitlines()[-5:]]
 
     def events_of(self, name):
         with self._news:

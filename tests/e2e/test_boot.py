@@ -1,7 +1,7 @@
 """The image starts: machines, firmware, memory sizes, reset."""
 from case import EACH, case
 from guest import UserNet
-from traffic import udp_answers, udp_echo, udp_socket
+from traffic import Pinger, eui64, udp_answers, udp_echo, udp_socket
 
 
 @case(accel=EACH, machine=["pc", "q35", "microvm"], firmware=["seabios", "qboot"])
@@ -51,3 +51,13 @@ def reset(t):
         if count < 3:
             guest.qmp("system_reset")
     assert len(guest.events_of("boot")) == 3
+
+
+@case(limit=90)
+def no_dhcp_server(t):
+    """Without an answer the workload starts all the same, and IPv6 works."""
+    guest = t.tap_guest("ip=dhcp")
+    assert guest.wait_ready()["ip"] is None
+    mac = guest.wait_event("device")["mac"]
+    with Pinger(guest.ns, eui64("fe80::", mac), guest.tap) as pinger:
+        pinger.answers()

@@ -45,6 +45,20 @@ def tcp_user_network(t):
 
 
 @case()
+def over_v6(t):
+    t.need_ipv6()
+    guest = t.tap_guest("ip6=fd77::2/64")
+    guest.ns.add_address(guest.tap, "fd77::1/64")
+    with Pinger(guest.ns, "fd77::2") as pinger:
+        pinger.answers()
+    guest.ip = "fd77::2"
+    with udp_socket(guest) as s:
+        for size in (0, 1, 1452, 1453, 8000):
+            udp_echo(s, pattern(size))
+    tcp_echo(guest, pattern(MIB))
+
+
+@case()
 def tcp_small_writes(t):
     """Many segments of one byte, each answered before the next."""
     guest = t.tap_guest()

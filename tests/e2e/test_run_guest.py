@@ -15,10 +15,15 @@ from case import case
 from guest import IMAGE, RUN_GUEST, GuestError, wait_until
 
 
-def run(*words, limit=20, **environment):
+def environment(**more):
+    """Without the variables that run-guest takes for options; `make e2e` may have been given some."""
+    kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "TMPDIR")}
+    return kept | more
+
+
+def run(*words, limit=20, **variables):
     """Runs it to its end without a terminal; returns status and output."""
-    clean = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "TMPDIR")}
-    process = subprocess.Popen([RUN_GUEST, *words], env=clean | environment, text=True,
+    process = subprocess.Popen([RUN_GUEST, *words], env=environment(**variables), text=True,
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE)
     try:
@@ -45,7 +50,8 @@ class Session:
         self.main = main
         self.output = ""
         self.process = subprocess.Popen([RUN_GUEST, "--image", IMAGE, *words], stdin=terminal,
-                                        stdout=terminal, stderr=terminal, start_new_session=True)
+                                        stdout=terminal, stderr=terminal, env=environment(),
+                                        start_new_session=True)
         os.close(terminal)
         t.stack.callback(self.close)
 

@@ -38,7 +38,8 @@ def target(guest, protocol, port):
 
 def plain_socket(guest, kind, limit=TCP_LIMIT):
     if hasattr(guest, "ns"):
-        return guest.ns.socket(socket.AF_INET, kind, limit=limit)
+        family = socket.AF_INET6 if ":" in guest.ip else socket.AF_INET
+        return guest.ns.socket(family, kind, limit=limit)
     s = socket.socket(socket.AF_INET, kind)
     s.settimeout(limit)
     return s
@@ -132,9 +133,8 @@ def send_and_shut(s, data):
         pass  # the reader sees it too, and says so
 
 
-def tcp_echo_many(guest, streams, limit=60.0):
+def tcp_echo_many(guest, streams):
     """All streams at once from one thread, each in both directions; compares each."""
-    deadline = time.monotonic() + limit
     with selectors.DefaultSelector() as selector:
         sessions = []
         try:
@@ -142,10 +142,10 @@ def tcp_echo_many(guest, streams, limit=60.0):
                 sessions.append(_Session(tcp_connect(guest), data))
                 sessions[-1].register(selector)
             while any(not session.done for session in sessions):
-                ready = selector.select(timeout=max(0, deadline - time.monotonic()))
+                ready = selector.select(timeout=TCP_LIMIT)
                 if not ready:
                     raise GuestError(f"{sum(not s.done for s in sessions)} of {len(sessions)} "
-                                     f"connections not finished in {limit:.0f} s")
+                                     f"connections make no progress")
                 for key, mask in ready:
                     key.data.step(selector, mask)
         finally:
@@ -229,7 +229,7 @@ class Pinger:
         def once():
             try:
                 return self.ping()
-            except OSError:
+            except (OSError, GuestError):
                 return None
         return wait_until(once, limit, f"ping {self.to[0]}")
 

@@ -30,7 +30,7 @@ static void broke(const char *what) {
     }
 }
 
-/* --- building ---------------------------------------------------------------------------------- */
+/* --- building --------------------------------------------------------------------------------- */
 
 void pci_bus_init(void) {
     pci_bus = (struct pci_bus){.ports = true, .ecam = 0xe0000000, .ecam_buses = 256};
@@ -146,7 +146,7 @@ void pci_bus_configure_bridge(struct pci_fn *bridge, uint8_t primary, uint8_t se
     pci_bus_set16(bridge, COMMAND, 7);
 }
 
-/* --- configuration space ----------------------------------------------------------------------- */
+/* --- configuration space ---------------------------------------------------------------------- */
 
 /* The function that a configuration access reaches, through every bridge on the way. */
 static struct pci_fn *config_target(unsigned bus, unsigned dev, unsigned fn) {
@@ -186,12 +186,11 @@ static void config_write(struct pci_fn *f, unsigned off, unsigned width, uint32_
     }
     for (unsigned i = 0; i < width; i++) {
         const uint8_t mask = f->writable[off + i];
-        f->cfg[off + i] =
-            (uint8_t)((f->cfg[off + i] & ~mask) | ((uint8_t)(value >> 8 * i) & mask));
+        f->cfg[off + i] = (uint8_t)((f->cfg[off + i] & ~mask) | ((uint8_t)(value >> 8 * i) & mask));
     }
 }
 
-/* --- memory and ports -------------------------------------------------------------------------- */
+/* --- memory and ports ------------------------------------------------------------------------- */
 
 static bool in_window(const struct pci_fn *bridge, unsigned base_off, uint64_t addr) {
     const uint64_t base = (uint64_t)(pci_bus_get16(bridge, base_off) & 0xfff0) << 16;
@@ -233,7 +232,8 @@ static struct pci_fn *decode(uint64_t addr, bool io, unsigned *bar, uint64_t *of
     for (unsigned i = 0; i < pci_bus.count; i++) {
         struct pci_fn *f = &pci_bus.fn[i];
         const unsigned bars = (f->cfg[0x0e] & 0x7f) == 1 ? 2 : 6;
-        for (unsigned b = 0; b < bars && (f->cfg[COMMAND] & (io ? DECODE_IO : DECODE_MEMORY)); b++) {
+        for (unsigned b = 0; b < bars && (f->cfg[COMMAND] & (io ? DECODE_IO : DECODE_MEMORY));
+             b++) {
             const uint64_t size = pci_bus_bar_size(f, b);
             const uint64_t start = pci_bus_bar(f, b);
             if (size != 0 && (f->cfg[BAR0 + 4 * b] & 1) == io && addr >= start &&

@@ -1,9 +1,9 @@
 /* A machine with PCI for tests: configuration space behind ports CF8/CFC and behind ECAM, functions
  * with base address registers, bridges that forward what their registers say.
  *
- * It answers as hardware does: a register changes only in its writable bits, a function decodes only
- * when its command register says so, a configuration access reaches a bus only through bridges that
- * forward it. What a careful driver never does is kept in `violation`, the first of it. */
+ * It answers as hardware does: a register changes only in its writable bits, a function decodes
+ * only when its command register says so, a configuration access reaches a bus only through bridges
+ * that forward it. What a careful driver never does is kept in `violation`, the first of it. */
 #ifndef TESTS_MODEL_PCI_BUS_H
 #define TESTS_MODEL_PCI_BUS_H
 

@@ -44,7 +44,7 @@ static bool rule(struct virtio_device *d, bool kept, const char *text) {
     return kept;
 }
 
-/* --- queues ------------------------------------------------------------------------------------ */
+/* --- queues ----------------------------------------------------------------------------------- */
 
 void virtio_device_reset(struct virtio_device *d) {
     d->status = 0;
@@ -108,7 +108,7 @@ static void write_queue(struct virtio_device *d, uint32_t off, uint32_t value) {
     }
 }
 
-/* --- common configuration ---------------------------------------------------------------------- */
+/* --- common configuration --------------------------------------------------------------------- */
 
 static void write_status(struct virtio_device *d, uint8_t value) {
     const uint8_t kept = d->status & (uint8_t)~NEEDS_RESET;
@@ -145,10 +145,10 @@ static uint32_t read_status(struct virtio_device *d) {
 }
 
 static unsigned common_width(uint32_t off) {
-    return off < CONFIG_MSIX_VECTOR                              ? 4
+    return off < CONFIG_MSIX_VECTOR                           ? 4
            : off == DEVICE_STATUS || off == CONFIG_GENERATION ? 1
-           : off < QUEUE_DESC                                  ? 2
-                                                               : 4;
+           : off < QUEUE_DESC                                 ? 2
+                                                              : 4;
 }
 
 static uint32_t read_common(struct virtio_device *d, uint32_t off) {
@@ -216,7 +216,7 @@ static void write_common(struct virtio_device *d, uint32_t off, uint32_t value) 
     }
 }
 
-/* --- the other areas --------------------------------------------------------------------------- */
+/* --- the other areas -------------------------------------------------------------------------- */
 
 static void ring_doorbell(struct virtio_device *d, uint64_t off, unsigned width, uint32_t value) {
     if (!rule(d, value < VIRTIO_DEVICE_QUEUES && width == 2, "4.1.5.2: the doorbell's value") ||
@@ -281,7 +281,8 @@ static void device_write(void *context, unsigned bar, uint64_t off, unsigned wid
     struct virtio_device *d = context;
     const unsigned type = find_area(d, bar, off, width);
     const uint32_t at = (uint32_t)off - d->area[type].off;
-    rule(d, !d->reset_pending || (type == 1 && at == DEVICE_STATUS && value == 0),
+    /* Meanwhile the driver may give up or try again, but not start. */
+    rule(d, !d->reset_pending || (type == 1 && at == DEVICE_STATUS && (value == 0 || value & FAILED)),
          "4.1.4.3.2: an access before the reset was over");
     if (type == 1 && rule(d, at < COMMON_END && width == common_width(at) && at % width == 0,
                           "4.1.3.1: width of an access")) {
@@ -293,7 +294,7 @@ static void device_write(void *context, unsigned bar, uint64_t off, unsigned wid
     }
 }
 
-/* --- building ---------------------------------------------------------------------------------- */
+/* --- building --------------------------------------------------------------------------------- */
 
 void virtio_device_offer(struct virtio_device *d, unsigned bit, bool on) {
     d->offered[bit / 32] &= ~(1u << bit % 32);

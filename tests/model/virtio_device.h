@@ -51,7 +51,7 @@ struct virtio_device {
     size_t arena_size;
 
     /* Faults and freedoms. */
-    unsigned reset_reads;  /* status reads until a reset is over, UINT_MAX: never */
+    unsigned reset_reads; /* status reads until a reset is over, UINT_MAX: never */
     bool refuse_features;
     void (*on_config_read)(struct virtio_device *d, uint32_t off); /* may be NULL */
     const char *violation;

@@ -135,8 +135,7 @@ static void disown(struct vq_device *d, uint16_t id) {
     uint32_t at = id;
     uint32_t left = (uint32_t)d->buffers[id].n_out + d->buffers[id].n_in;
     for (; left > 0; left--, at = d->table[at].next) {
-        vq_device_rule(d,
-                       d->scribbled || memcmp(&live[at], &d->table[at], sizeof(*live)) == 0,
+        vq_device_rule(d, d->scribbled || memcmp(&live[at], &d->table[at], sizeof(*live)) == 0,
                        "2.7.13.1: a descriptor was changed while the device owned it");
         d->owner[at] = 0;
     }

@@ -1,8 +1,8 @@
 /* The device side of a virtqueue, for tests: written from the specification, not from the driver.
  *
  * It plays two parts. As a checker it looks at everything that the driver shows it and keeps the
- * first rule that was broken in `violation`; from then on it stands still. As an adversary it breaks
- * the device's own rules when asked to (vq_device_fault, vq_device_scribble).
+ * first rule that was broken in `violation`; from then on it stands still. As an adversary it
+ * breaks the device's own rules when asked to (vq_device_fault, vq_device_scribble).
  *
  * Its arithmetic differs from the driver's on purpose: positions are 64-bit counts of buffers that
  * never wrap; an index of the ring is a position modulo 2^16, a slot is a position modulo num.
@@ -49,10 +49,10 @@ struct vq_device_layout {
 struct vq_device {
     struct vq_device_setup setup;
     const struct vq_device_layout *layout;
-    uint64_t seen;    /* buffers that the driver made available */
-    uint64_t fetched; /* ... that vq_device_fetch() returned */
-    uint64_t placed;  /* used elements that were written */
-    uint64_t shown;   /* ... that the driver was told of */
+    uint64_t seen;                    /* buffers that the driver made available */
+    uint64_t fetched;                 /* ... that vq_device_fetch() returned */
+    uint64_t placed;                  /* used elements that were written */
+    uint64_t shown;                   /* ... that the driver was told of */
     struct virtq_desc *table;         /* [num] descriptors as they were when taken over */
     uint32_t *owner;                  /* [num] the buffer that a descriptor is part of, plus 1 */
     struct vq_device_buffer *buffers; /* [num] by id */

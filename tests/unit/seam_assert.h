@@ -6,8 +6,7 @@
 void mock_assert(const int result, const char *const expression, const char *const file,
                  const int line);
 
-#define ASSERT(condition)                                                                          \
-    ((condition) ? (void)0 : mock_assert(0, #condition, __FILE__, __LINE__))
+#define ASSERT(condition) ((condition) ? (void)0 : mock_assert(0, #condition, __FILE__, __LINE__))
 #define ASSERT_HOT(condition) ASSERT(condition)
 
 #endif

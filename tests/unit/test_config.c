@@ -42,7 +42,8 @@ static void refuse(const char *cmdline, const char *words) {
 }
 
 static void test_defaults(void **state) {
-    static const char *const nothing[] = {"", " ", "\n", " \t\r\n ", "ip=dhcp", "ip6=auto app=echo"};
+    static const char *const nothing[] = {"",         " ",       "\n",
+                                          " \t\r\n ", "ip=dhcp", "ip6=auto app=echo"};
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(nothing); i++) {
         accept(nothing[i]);
@@ -94,11 +95,24 @@ static void test_whitespace(void **state) {
 
 static void test_numbers(void **state) {
     static const char *const bad[] = {
-        "queue=0",         "queue=32769",      "queue=65536",        "queue=4294967296",
-        "queue=-1",        "queue=+1",         "queue=0x10",         "queue=1k",
-        "queue=",          "queue=1.0",        "queue=4294967297",   "queue=18446744073709551617",
-        "seconds=1000001", "stats=86401",      "seconds=4294967295", "seconds=99999999999999999999",
-        "stats=-0",        "seconds=18446744073709551616",
+        "queue=0",
+        "queue=32769",
+        "queue=65536",
+        "queue=4294967296",
+        "queue=-1",
+        "queue=+1",
+        "queue=0x10",
+        "queue=1k",
+        "queue=",
+        "queue=1.0",
+        "queue=4294967297",
+        "queue=18446744073709551617",
+        "seconds=1000001",
+        "stats=86401",
+        "seconds=4294967295",
+        "seconds=99999999999999999999",
+        "stats=-0",
+        "seconds=18446744073709551616",
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -209,11 +223,12 @@ static void test_long_words(void **state) {
         }
         free(line);
     }
-    refuse("qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq"
-           "qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq"
-           "qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq"
-           "qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq",
-           "too long");
+    refuse(
+        "qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq"
+        "qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq"
+        "qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq"
+        "qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq",
+        "too long");
 }
 
 /* The sentence is cut to the caller's buffer, of any size. */
@@ -244,8 +259,8 @@ static void test_names(void **state) {
 /* Random lines made of good and bad pieces: no memory error, and parse() checks the rest. */
 static void test_garbage(void **state) {
     static const char *const pieces[] = {
-        "app=",    "echo",  "crash-test", "kind=", "ring=",   "split", "=", " ",  "\t",
-        "queue=",  "12",    "99999999",   "ip=",   "dhcp",    "ip6=",  ",", "\n", "mode=poll",
+        "app=",    "echo",  "crash-test", "kind=", "ring=",    "split", "=", " ",  "\t",
+        "queue=",  "12",    "99999999",   "ip=",   "dhcp",     "ip6=",  ",", "\n", "mode=poll",
         "seconds", "stats", "features=-", "gw=",   "\x80\xff", "%s%n",  "\\"};
     struct unit_random random = {.state = 42};
     unsigned good = 0;
@@ -273,18 +288,12 @@ static void test_garbage(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_every_key),
-        cmocka_unit_test(test_whitespace),
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_choices),
-        cmocka_unit_test(test_words),
-        cmocka_unit_test(test_keys_of_one_app),
-        cmocka_unit_test(test_long_texts),
-        cmocka_unit_test(test_long_words),
-        cmocka_unit_test(test_small_error_buffers),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_garbage),
+        cmocka_unit_test(test_defaults),        cmocka_unit_test(test_every_key),
+        cmocka_unit_test(test_whitespace),      cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_choices),         cmocka_unit_test(test_words),
+        cmocka_unit_test(test_keys_of_one_app), cmocka_unit_test(test_long_texts),
+        cmocka_unit_test(test_long_words),      cmocka_unit_test(test_small_error_buffers),
+        cmocka_unit_test(test_names),           cmocka_unit_test(test_garbage),
     };
     return cmocka_run_group_tests_name("command line", tests, NULL, NULL);
 }

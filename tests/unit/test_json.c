@@ -83,11 +83,11 @@ static bool is_json(const char *s) {
 }
 
 static void test_checker(void **state) {
-    static const char *const good[] = {"{}", "[]", "0", "10", "\"a\"", "[1,{\"b\":[true,null]}]",
-                                       "\"\\u00ff\\\"\\\\\""};
-    static const char *const bad[] = {"",       "{",         "[1,]",  "[,1]",     "{\"a\"}", "01",
-                                      "{a:1}",  "\"\n\"",    "[1]]",  "{\"a\":}", "tru",     "\"\\x\"",
-                                      "\"\x80", "\"\\u00g0\"", "[1 2]", "{\"a\":1,}"};
+    static const char *const good[] = {
+        "{}", "[]", "0", "10", "\"a\"", "[1,{\"b\":[true,null]}]", "\"\\u00ff\\\"\\\\\""};
+    static const char *const bad[] = {
+        "",     "{",        "[1,]", "[,1]",    "{\"a\"}", "01",          "{a:1}", "\"\n\"",
+        "[1]]", "{\"a\":}", "tru",  "\"\\x\"", "\"\x80",  "\"\\u00g0\"", "[1 2]", "{\"a\":1,}"};
     (void)state;
     for (unsigned i = 0; i < ARRAY_SIZE(good); i++) {
         assert_true(is_json(good[i]));

@@ -59,6 +59,20 @@ static void test_dma_to_the_last_byte(void **state) {
     assert_null(dma_alloc(1, 4096));
 }
 
+/* The large kind is left as it is: clearing megabytes is what it saves. */
+static void test_dma_dirty(void **state) {
+    (void)state;
+    const uint8_t *p = dma_alloc_dirty(1000, 64);
+    assert_ptr_equal(p, region);
+    for (unsigned i = 0; i < 1000; i++) {
+        assert_int_equal(p[i], 0xa5);
+    }
+    assert_ptr_equal(dma_alloc_dirty(1, 256), region + 1024);
+    assert_null(dma_alloc_dirty(REGION, 1));
+    dma_lock();
+    expect_assert_failure(dma_alloc_dirty(8, 8));
+}
+
 /* A request that failed takes nothing; huge ones do not wrap around. */
 static void test_dma_huge_requests(void **state) {
     static const size_t sizes[] = {SIZE_MAX, SIZE_MAX - 1, SIZE_MAX - 4096, SIZE_MAX / 2 + 1};
@@ -146,12 +160,16 @@ static void test_pool_conserves(void **state) {
     }
 }
 
-/* Address order at first, so that the rings walk memory forwards. */
+/* Address order at first, so that the rings walk memory forwards; and a buffer is not touched
+ * before it is needed. */
 static void test_pool_starts_in_address_order(void **state) {
     struct pktbuf_pool pool;
     struct pktbuf *last = NULL;
     (void)state;
     assert_int_equal(pktbuf_pool_init(&pool, 20, 100), ERR_OK);
+    for (unsigned i = 0; i < REGION; i++) {
+        assert_int_equal(region[i], 0xa5);
+    }
     for (struct pktbuf *b; (b = pktbuf_get(&pool)) != NULL; last = b) {
         assert_true(b > last);
     }
@@ -191,7 +209,7 @@ static void test_pool_needs_memory(void **state) {
     assert_int_equal(pktbuf_pool_init(&pool, UINT32_MAX, 2048), ERR_RESOURCE);
     assert_int_equal(pktbuf_pool_init(&pool, UINT32_MAX, UINT32_MAX - 4096), ERR_RESOURCE);
     assert_int_equal(pktbuf_pool_init(&pool, 1, UINT32_MAX), ERR_RESOURCE);
-    assert_int_equal(dma_free_bytes(), REGION); /* nothing was taken */
+    assert_int_equal(dma_free_bytes(), REGION);                        /* nothing was taken */
     assert_int_equal(pktbuf_pool_init(&pool, 32, 2048 - 128), ERR_OK); /* just fits */
     assert_int_equal(dma_free_bytes(), 0);
 }
@@ -206,6 +224,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         REGION_CASE(test_dma_alignment_and_zero),
         REGION_CASE(test_dma_to_the_last_byte),
+        REGION_CASE(test_dma_dirty),
         REGION_CASE(test_dma_huge_requests),
         REGION_CASE(test_dma_last_page),
         REGION_CASE(test_dma_wrong_calls),

@@ -103,39 +103,77 @@ static void test_good_driver(void **state) {
 }
 
 /* Each breaks what fill() made right, and makes the ring available. */
-static void head_beyond(void) { m.avail.ring[0] = NUM; }
-static void next_beyond(void) { m.desc[0].next = NUM; }
-static void loop(void) { m.desc[0].next = 0; }
-static void shared(void) { m.desc[2].next = 1; }
-static void head_twice(void) { m.avail.ring[1] = 0; }
-static void indirect(void) { m.desc[1].flags |= VIRTQ_DESC_F_INDIRECT; }
-static void unknown_flag(void) { m.desc[0].flags |= 0x8000; }
-static void empty(void) { m.desc[1].len = 0; }
-static void below(void) { m.desc[0].addr = (uintptr_t)m.arena - 1; }
-static void above(void) { m.desc[0].addr = (uintptr_t)m.arena + ARENA_SIZE; }
-static void across(void) { m.desc[1].addr = (uintptr_t)m.arena + ARENA_SIZE - 7; }
-static void around(void) { m.desc[1].len = UINT32_MAX; }
+static void head_beyond(void) {
+    m.avail.ring[0] = NUM;
+}
+static void next_beyond(void) {
+    m.desc[0].next = NUM;
+}
+static void loop(void) {
+    m.desc[0].next = 0;
+}
+static void shared(void) {
+    m.desc[2].next = 1;
+}
+static void head_twice(void) {
+    m.avail.ring[1] = 0;
+}
+static void indirect(void) {
+    m.desc[1].flags |= VIRTQ_DESC_F_INDIRECT;
+}
+static void unknown_flag(void) {
+    m.desc[0].flags |= 0x8000;
+}
+static void empty(void) {
+    m.desc[1].len = 0;
+}
+static void below(void) {
+    m.desc[0].addr = (uintptr_t)m.arena - 1;
+}
+static void above(void) {
+    m.desc[0].addr = (uintptr_t)m.arena + ARENA_SIZE;
+}
+static void across(void) {
+    m.desc[1].addr = (uintptr_t)m.arena + ARENA_SIZE - 7;
+}
+static void around(void) {
+    m.desc[1].len = UINT32_MAX;
+}
 static void in_before_out(void) {
     m.desc[0].flags |= VIRTQ_DESC_F_WRITE;
     m.desc[1].flags = 0;
 }
-static void too_many(void) { m.avail.idx = NUM + 1; }
-static void backwards(void) { m.avail.idx = UINT16_MAX; }
-static void avail_flags(void) { m.avail.flags = 2; }
+static void too_many(void) {
+    m.avail.idx = NUM + 1;
+}
+static void backwards(void) {
+    m.avail.idx = UINT16_MAX;
+}
+static void avail_flags(void) {
+    m.avail.flags = 2;
+}
 
 static void test_broken_rules(void **state) {
     static const struct {
         void (*break_it)(void);
         const char *section;
     } rules[] = {
-        {head_beyond, "2.7.5: a descriptor number"}, {next_beyond, "2.7.5: a descriptor number"},
-        {loop, "2.7.5.2: a chain"},                  {shared, "2.7.13.1: a descriptor in two"},
-        {head_twice, "2.7.5.2"},                     {indirect, "2.7.5: a descriptor flag"},
-        {unknown_flag, "2.7.5: a descriptor flag"},  {empty, "2.7.13.1: a descriptor of"},
-        {below, "2.7.5: a descriptor points"},       {above, "2.7.5: a descriptor points"},
-        {across, "2.7.5: a descriptor points"},      {around, "2.7.5: a descriptor points"},
-        {in_before_out, "2.7.4.2"},                  {too_many, "2.7.6.1"},
-        {backwards, "2.7.6.1"},                      {avail_flags, "2.7.7.1"},
+        {head_beyond, "2.7.5: a descriptor number"},
+        {next_beyond, "2.7.5: a descriptor number"},
+        {loop, "2.7.5.2: a chain"},
+        {shared, "2.7.13.1: a descriptor in two"},
+        {head_twice, "2.7.5.2"},
+        {indirect, "2.7.5: a descriptor flag"},
+        {unknown_flag, "2.7.5: a descriptor flag"},
+        {empty, "2.7.13.1: a descriptor of"},
+        {below, "2.7.5: a descriptor points"},
+        {above, "2.7.5: a descriptor points"},
+        {across, "2.7.5: a descriptor points"},
+        {around, "2.7.5: a descriptor points"},
+        {in_before_out, "2.7.4.2"},
+        {too_many, "2.7.6.1"},
+        {backwards, "2.7.6.1"},
+        {avail_flags, "2.7.7.1"},
     };
     for (unsigned i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
         struct vq_device_buffer b;
@@ -209,7 +247,7 @@ static void test_set_up(void **state) {
     }
 }
 
-/* 2^32 bytes in one buffer, or one more: the sum counts, not the single lengths. Nothing is copied. */
+/* 2^32 bytes in one buffer, or one more: the sum counts, not the single lengths. */
 static void test_total_length(void **state) {
     struct vq_device d;
     struct vq_device_buffer b;

@@ -4,9 +4,7 @@
 #include <string.h>
 
 /* A shape of buffer for every way to lie about one. */
-static const struct {
-    uint16_t n_out, n_in;
-} shapes[] = {{0, 1}, {1, 0}, {0, 2}, {1, 1}, {2, 2}};
+static const struct { uint16_t n_out, n_in; } shapes[] = {{0, 1}, {1, 0}, {0, 2}, {1, 1}, {2, 2}};
 
 enum { FETCHED_MAX = 10 };
 
@@ -51,8 +49,8 @@ static void expect_broken(struct rig *r, uint64_t errors) {
     assert_int_equal(r->q.device_errors, errors);
 }
 
-/* The fault behind a buffer that is used as it should be: in a batch of its own, or in the same one.
- * Returns false when the ring is too small for it. */
+/* The fault behind a buffer that is used as it should be: in a batch of its own, or in the same
+ * one. Returns false when the ring is too small for it. */
 static bool try_fault(struct rig *r, enum vq_fault fault, unsigned shape, bool same_batch) {
     const bool wrong_index = fault == VQ_FAULT_JUMP_FORWARD || fault == VQ_FAULT_JUMP_BACK;
     const uint64_t errors = r->q.device_errors;

@@ -1,6 +1,6 @@
-/* Order and number of the accesses to ring memory. On x86 a wrong order hides from almost every run,
- * so these cases look at the calls of lib/ring_mem.h themselves. While a call of the ring interface
- * runs, ring memory is poisoned for everything but those. */
+/* Order and number of the accesses to ring memory. On x86 a wrong order hides from almost every
+ * run, so these cases look at the calls of lib/ring_mem.h themselves. While a call of the ring
+ * interface runs, ring memory is poisoned for everything but those. */
 #include "tests/unit/unit.h"
 
 #include "drivers/vq.h"

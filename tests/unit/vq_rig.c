@@ -241,8 +241,7 @@ static void check_bytes(const struct rig *r, const struct rig_buffer *b) {
     for (uint32_t i = 0; i < (uint32_t)b->n_out + b->n_in; i++, piece = r->piece_next[piece]) {
         const uint8_t *bytes = r->arena + (size_t)piece * RIG_PIECE;
         for (uint32_t k = 0; i >= b->n_out && k < seg_len(b->serial, i); k++, offset++) {
-            assert_int_equal(bytes[k],
-                             offset < b->used_len ? content(~b->serial, offset) : 0xee);
+            assert_int_equal(bytes[k], offset < b->used_len ? content(~b->serial, offset) : 0xee);
         }
     }
 }

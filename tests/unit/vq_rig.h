@@ -17,7 +17,7 @@ enum { RIG_PIECE = 16, RIG_CHAIN_MAX = 8 };
 struct rig_buffer {
     uint32_t serial; /* number of the vq_add(), selects lengths and contents; 0: not in use */
     uint16_t n_out, n_in;
-    uint16_t piece;   /* first of its pieces of memory */
+    uint16_t piece;    /* first of its pieces of memory */
     uint32_t used_len; /* what the device said */
 };
 
@@ -35,8 +35,8 @@ struct rig {
     uint16_t start;
     void *ring;
     struct vq_slot *slots;
-    uint8_t *arena;             /* num pieces of RIG_PIECE bytes */
-    uint16_t *piece_next;       /* chains of pieces, as in a free list */
+    uint8_t *arena;       /* num pieces of RIG_PIECE bytes */
+    uint16_t *piece_next; /* chains of pieces, as in a free list */
     uint16_t piece_free;
     struct rig_buffer *buffers; /* [num] */
     struct rig_buffer **by_id;  /* [num] of the fetched ones */
@@ -46,7 +46,7 @@ struct rig {
     struct rig_fifo used;       /* given back by the device, in that order */
     uint32_t unshown;           /* the last of them are not visible yet */
     uint32_t serial;
-    uint32_t n_desc;            /* descriptors that we think are outstanding */
+    uint32_t n_desc; /* descriptors that we think are outstanding */
     struct unit_random random;
 };
 
@@ -57,7 +57,11 @@ struct rig_case {
 
 #define RIG_CASE(name) RIG_CASE_UP_TO(name, VQ_NUM_MAX)
 #define RIG_CASE_UP_TO(name, max)                                                                  \
-    { #name, rig_run, NULL, rig_teardown, &(struct rig_case){name, max} }
+    {                                                                                              \
+#name, rig_run, NULL, rig_teardown, &(struct rig_case) {                                   \
+            name, max                                                                              \
+        }                                                                                          \
+    }
 
 void rig_run(void **state);
 int rig_teardown(void **state); /* says which rig was up when a case failed */

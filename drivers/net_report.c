@@ -1,0 +1,77 @@
+/* What virtio-net says of itself: names of its counters, and the device event. */
+#include "drivers/virtio_net.h"
+#include "lib/json.h"
+
+#include <stdio.h>
+
+#define COUNTER(name, help) {#name, help, offsetof(struct net_stats, name)}
+
+const struct net_counter net_counters[] = {
+    COUNTER(packets, "Frames received from or given to the device"),
+    COUNTER(bytes, "Bytes of these frames, without the virtio header"),
+    COUNTER(drop_short, "Received frames shorter than their headers"),
+    COUNTER(drop_no_memory, "Received frames that the protocol stack had no memory for"),
+    COUNTER(drop_ring_full, "Frames not sent because the ring was full"),
+    COUNTER(drop_link_down, "Frames not sent because the link or the device was down"),
+    COUNTER(drop_too_long, "Frames not sent because they were longer than the MTU allows"),
+    COUNTER(drop_reset, "Frames that the device held when it was reset"),
+    COUNTER(copies, "Received frames copied out because packet buffers ran low"),
+    COUNTER(kicks, "Available buffer notifications (doorbell writes)"),
+    COUNTER(interrupts, "Interrupts of this queue"),
+    COUNTER(polls, "Looks at the used ring"),
+    COUNTER(empty_polls, "Looks at the used ring that found nothing"),
+    COUNTER(ring_full, "Frames that found the transmit ring full"),
+    COUNTER(ring_empty, "Times the device had used every receive buffer"),
+    COUNTER(refills, "Batches of receive buffers made available"),
+    COUNTER(wakeups, "Wake-ups from sleep with work in this queue"),
+    COUNTER(rechecks_hit, "Work found by the check after notifications were armed"),
+};
+const size_t net_counter_count = ARRAY_SIZE(net_counters);
+
+unsigned net_feature_names(const struct net_dev *nd, const char *names[VIRTIO_FEATURE_NAMES_MAX]) {
+    return virtio_feature_names(&nd->features, names);
+}
+
+const char *net_layout_name(const struct net_queue *queue) {
+    switch (queue->vq.layout) {
+    case VQ_SPLIT:
+        return "split";
+    }
+    return "?";
+}
+
+const char *net_mac_text(const struct net_dev *nd, char text[NET_MAC_TEXT_MAX]) {
+    snprintf(text, NET_MAC_TEXT_MAX, "%02x:%02x:%02x:%02x:%02x:%02x", nd->mac[0], nd->mac[1],
+             nd->mac[2], nd->mac[3], nd->mac[4], nd->mac[5]);
+    return text;
+}
+
+void net_print_device(const struct net_dev *nd, const struct config *cfg) {
+    char text[1536], address[16], mac[NET_MAC_TEXT_MAX];
+    const struct pci_dev *pci = &nd->pci.pci;
+    const char *names[VIRTIO_FEATURE_NAMES_MAX];
+    const unsigned count = net_feature_names(nd, names);
+    struct json j;
+
+    snprintf(address, sizeof(address), "%02x:%02x.%u", pci->bus, pci->dev, pci->fn);
+    json_begin(&j, text, sizeof(text));
+    json_object(&j, NULL);
+    json_string(&j, "event", "device");
+    json_u64(&j, "nic", nd->index);
+    json_string(&j, "pci", address);
+    json_string(&j, "mac", net_mac_text(nd, mac));
+    json_u64(&j, "mtu", nd->mtu);
+    json_bool(&j, "link", nd->link_up);
+    json_array(&j, "features");
+    for (unsigned i = 0; i < count; i++) {
+        json_string(&j, NULL, names[i]);
+    }
+    json_close(&j);
+    json_string(&j, "layout", net_layout_name(&nd->rx));
+    json_u64(&j, "rx_size", nd->rx.vq.num);
+    json_u64(&j, "tx_size", nd->tx.vq.num);
+    json_u64(&j, "buffers", nd->pool.total);
+    json_string(&j, "mode", config_mode_name(cfg->mode));
+    json_close(&j);
+    json_print(&j);
+}
