@@ -107,6 +107,11 @@ class Test:
             guest.wait_ready()
         return guest
 
+    def check_lines(self):
+        """What starts like a machine line is one, in every test."""
+        for guest in self.guests:
+            assert not guest.bad_json, f"not JSON: {guest.bad_json[0][:200]}"
+
     def kill_guests(self):
         for guest in self.guests:
             guest.kill()
@@ -169,6 +174,7 @@ class Run:
                     if accel == "kvm" and g.kvm_error():
                         raise Skip(g.kvm_error())
                     chosen.function(test, **chosen.values)
+                    test.check_lines()
                 except Skip as skip:
                     verdict, reason = "skip", str(skip)
                 except Exception as error:  # whatever it is, it is this test's failure

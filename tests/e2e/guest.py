@@ -60,7 +60,9 @@ def wait_until(check, limit, what):
 class UserNet:
     """QEMU's user network with ports of the guest forwarded from free loopback ports."""
 
-    _taken = set()
+    # Below the ports that the kernel gives to clients, which could take one before QEMU does.
+    PORTS = range(20000, 30000)
+    _next = os.getpid() * 61
     _lock = threading.Lock()
 
     def __init__(self, tcp=(7, 80), udp=(7,)):
@@ -69,14 +71,16 @@ class UserNet:
 
     @classmethod
     def _free_port(cls, kind):
-        """A port that neither another process nor another test of this run has."""
-        while True:
-            with socket.socket(socket.AF_INET, kind) as s, cls._lock:
-                s.bind(("127.0.0.1", 0))
-                port = s.getsockname()[1]
-                if port not in cls._taken:
-                    cls._taken.add(port)
+        """A port that no other process has, and no test of this run had shortly before."""
+        for _ in cls.PORTS:
+            with cls._lock:
+                port = cls.PORTS[cls._next % len(cls.PORTS)]
+                cls._next += 1
+            with socket.socket(socket.AF_INET, kind) as s:
+                with contextlib.suppress(OSError):
+                    s.bind(("127.0.0.1", port))
                     return port
+        raise GuestError("no free loopback port")
 
     def netdev(self, i):
         spec = f"user,id=n{i},net=10.0.{2 + i}.0/24"
@@ -264,7 +268,9 @@ class Guest:
         for raw in self.process.stdout:
             line = raw.decode("utf-8", "replace").rstrip("\r\n")
             with self._news:
-                self._take(line)
+                self.lines.append(line)
+                if line.startswith("{") and raw.endswith(b"\n"):  # the last one may be cut off
+                    self._take_event(line)
                 self._news.notify_all()
             if len(self.lines) > LINES_MAX:
                 self.process.kill()
@@ -273,10 +279,7 @@ class Guest:
             self._closed = True
             self._news.notify_all()
 
-    def _take(self, line):
-        self.lines.append(line)
-        if not line.startswith("{"):
-            return
+    def _take_event(self, line):
         try:
             event = json.loads(line)
         except ValueError:

@@ -12,7 +12,7 @@ def matrix(t, machine, firmware):
     ready = guest.wait_ready()
     assert boot["accelerator"] == t.accel, boot
     assert boot["memory_mib"] in (63, 64), boot
-    assert machine == "microvm" or boot["machine"] == machine, boot
+    assert boot["machine"] == machine, boot
     assert len(guest.events_of("device")) == 1
     assert ready["app"] == "echo" and ready["boot_us"] > 0, ready
     assert ready["ip"].startswith("10.0.2.15"), ready

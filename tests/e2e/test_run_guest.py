@@ -16,7 +16,7 @@ from guest import IMAGE, RUN_GUEST, GuestError, wait_until
 
 
 def environment(**more):
-    """Without the variables that run-guest takes for options; `make e2e` may have been given some."""
+    """Without the variables that run-guest takes for options; make may have been given some."""
     kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "TMPDIR")}
     return kept | more
 

@@ -42,7 +42,6 @@ def ends_by_itself(t):
     assert guest.events[-1]["status"] == 0
     took = guest.events[-1]["seen"] - guest.wait_ready()["seen"]
     assert 2.5 < took < 6, f"{took:.1f} s"
-    assert not guest.bad_json, guest.bad_json
     for event in guest.events_of("stats") + guest.events_of("result"):
         check_queues(event)
     assert all(q["packets"] > 0 for q in queues(guest.wait_event("result")))
