@@ -69,7 +69,7 @@ $(B)/lib/%.o: lib/%.c Makefile | $(DEPS_STAMP)
 $(B)/net/%.o: net/%.c Makefile | $(DEPS_STAMP)
 	$(call compile,$(WARN) $(PRINTF) $(NET_CPPFLAGS))
 $(B)/deps/lwip/%.o: $(B)/deps/lwip/%.c net/lwipopts.h net/arch/cc.h Makefile | $(DEPS_STAMP)
-	$(call compile,-Wall $(PRINTF) $(NET_CPPFLAGS))
+	$(call compile,-Wall -fno-delete-null-pointer-checks $(PRINTF) $(NET_CPPFLAGS))
 # A peer can reach its assertions; net/arch/cc.h has the reason why they can go.
 $(B)/deps/lwip/src/apps/lwiperf/lwiperf.o: CFLAGS += -DLWIP_NOASSERT
 $(B)/%.o: %.S Makefile | $(DEPS_STAMP)

@@ -101,10 +101,10 @@ unsigned net_rx_burst(struct net_dev *nd, struct pktbuf **out, unsigned max);
 /* Posts every free buffer that the receive ring has room for, whatever the batch. */
 void net_rx_refill(struct net_dev *nd);
 
-/* Buffers that can be kept without starving the receive ring. The caller copies a frame out and
- * gives the buffer back when this is 0. */
-ALWAYS_INLINE uint32_t net_rx_spare(const struct net_dev *nd) {
-    return nd->pool.free_count;
+/* Whether a received buffer can be kept without starving the receive ring: enough others are free to
+ * fill it. If not, the caller copies the frame out and gives the buffer back. */
+ALWAYS_INLINE bool net_rx_can_keep(const struct net_dev *nd) {
+    return nd->pool.free_count > nd->rx.vq.free_count;
 }
 
 /* Queues one frame of n segments (1 to NET_TX_SEG_MAX) that together are len bytes of frame. seg[0]

@@ -67,7 +67,7 @@ static void metrics_nics(struct metrics *m) {
     metrics_head(m, "ringlet_nic_", "info", "", "What the device is", "gauge");
     for (unsigned nic = 0; nic < net_dev_count; nic++) {
         const struct net_dev *nd = &net_devs[nic];
-        metrics_add(m, "ringlet_nic_info{nic=\"%u\",mac=\"%s\",ring=\"%s\"} 1\n", nic,
+        metrics_add(m, "ringlet_nic_info{nic=\"%u\",mac=\"%s\",layout=\"%s\"} 1\n", nic,
                     net_mac_text(nd, mac), net_layout_name(&nd->rx));
     }
     metrics_head(m, "ringlet_nic_", "link_up", "", "1 while the link is up", "gauge");

@@ -76,8 +76,7 @@ static void rx_frame(struct netif_virtio *nv, struct pktbuf *buf) {
         pktbuf_put(buf);
         return;
     }
-    /* Keep the buffer only while enough others are free to fill the receive ring. */
-    p = LIKELY(nd->pool.free_count > nd->rx.vq.free_count) ? rx_wrap(buf) : rx_copy(nd, buf);
+    p = LIKELY(net_rx_can_keep(nd)) ? rx_wrap(buf) : rx_copy(nd, buf);
     if (p != NULL && nv->netif.input(p, &nv->netif) != ERR_OK) {
         pbuf_free(p);
     }

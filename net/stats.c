@@ -147,7 +147,7 @@ static void stats_write_nic(struct json *j, const struct net_dev *nd) {
     json_u64(j, "mtu", nd->mtu);
     json_u64(j, "restarts", nd->restarts);
     stats_write_addresses(j, nd->index);
-    json_string(j, "ring", net_layout_name(&nd->rx));
+    json_string(j, "layout", net_layout_name(&nd->rx));
     json_array(j, "features");
     for (unsigned i = 0; i < count; i++) {
         json_string(j, NULL, names[i]);

@@ -115,7 +115,7 @@ class Namespace:
             Namespace._count += 1
             self.name = f"ringlet-e2e-{os.getpid()}-{Namespace._count}"
         self.taps = []
-        self._ip("netns", "add", self.name)
+        self._checked(["ip", "netns", "add", self.name])
         try:
             self._inside("link", "set", "lo", "up")
         except BaseException:
@@ -156,7 +156,8 @@ class Namespace:
         self._inside("neigh", "add", address, "lladdr", mac, "nud", "permanent", "dev", tap.name)
 
     def command(self, *words):
-        return ["ip", "netns", "exec", self.name, *words]
+        # Not `ip netns exec`: it remounts /sys, which fails where / is no mount point (a chroot).
+        return ["nsenter", f"--net=/run/netns/{self.name}", *words]
 
     def run(self, *words, limit=30):
         """Runs a program inside; returns the finished process with its output as text."""
@@ -191,14 +192,14 @@ class Namespace:
             raise OSError(ctypes.get_errno(), "setns")
 
     def _inside(self, *words):
-        self._ip("-n", self.name, *words)
+        self._checked(self.command("ip", *words))
 
     @staticmethod
-    def _ip(*words):
-        result = subprocess.run(["ip", *words], stdin=subprocess.DEVNULL, text=True, timeout=20,
+    def _checked(command):
+        result = subprocess.run(command, stdin=subprocess.DEVNULL, text=True, timeout=20,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         if result.returncode != 0:
-            raise GuestError(f"ip {' '.join(words)}: {result.stdout.strip()}")
+            raise GuestError(f"{' '.join(command)}: {result.stdout.strip()}")
 
 
 # ---- The guest ----
