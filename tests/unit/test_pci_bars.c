@@ -1,6 +1,8 @@
 /* Base address registers and bridges: sizes, places, windows. */
 #include "tests/unit/pci_rig.h"
 
+#include <unistd.h>
+
 /* As with qboot: nothing is assigned. Each kind and size of register. */
 static void test_sizes_and_assignment(void **state) {
     for (uint64_t size = 16; size <= 128 * MIB; size *= 2) {
@@ -289,6 +291,52 @@ static void test_bridge_window_skips_what_is_taken(void **state) {
     check_bars();
 }
 
+/* Random trees of bridges and functions, as qboot leaves them: every address is reached. */
+static void test_random_trees(void **state) {
+    struct unit_random random = {.state = 5};
+    for (unsigned round = 0; round < 100; round++) {
+        struct pci_fn *bridges[8] = {NULL}; /* the first is bus 0 */
+        unsigned bridge_count = 1;
+        set_up(state);
+        add_host();
+        for (uint8_t dev = 1; dev < 30; dev++) {
+            struct pci_fn *parent = bridges[unit_below(&random, bridge_count)];
+            if (unit_below(&random, 4) == 0 && bridge_count < ARRAY_SIZE(bridges)) {
+                bridges[bridge_count++] = pci_bus_add_bridge(parent, dev);
+                continue;
+            }
+            struct pci_fn *f = add_net(parent, dev);
+            pci_bus_set_bar(f, 0, 0, UINT64_C(4096) << unit_below(&random, 9), 0);
+            if (unit_below(&random, 2)) {
+                pci_bus_set_bar(f, 2, BAR_64, UINT64_C(16) << unit_below(&random, 18), 0);
+            }
+        }
+        assert_int_equal(init(), ERR_OK);
+        assert_int_equal(pci_dev_count, 30);
+        check_bars();
+    }
+}
+
+/* A function that claims more than there is: an error in finite time, whatever the sums wrap to. */
+static void test_huge_bars_behind_a_bridge(void **state) {
+    static const uint64_t sizes[][2] = {
+        {UINT64_C(1) << 63, 4 * KIB},           {4 * KIB, UINT64_C(1) << 63},
+        {UINT64_C(1) << 63, UINT64_C(1) << 63}, {UINT64_C(1) << 62, UINT64_C(1) << 63},
+        {UINT64_C(1) << 40, 4 * KIB},           {512 * MIB, 16},
+    };
+    alarm(10); /* an endless loop ends the program */
+    for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+        set_up(state);
+        add_host();
+        struct pci_fn *f = add_net(pci_bus_add_bridge(NULL, 1), 0);
+        pci_bus_set_bar(f, 0, BAR_64, sizes[i][0], 0);
+        pci_bus_set_bar(f, 2, BAR_64, sizes[i][1], 0);
+        assert_int_equal(init(), ERR_RESOURCE);
+        expect_logged("no room");
+    }
+    alarm(0);
+}
+
 int main(void) {
 #define PCI_CASE(name) cmocka_unit_test_setup(name, set_up)
     const struct CMUnitTest tests[] = {
@@ -306,6 +354,8 @@ int main(void) {
         PCI_CASE(test_new_bridge_before_firmware_bridge),
         PCI_CASE(test_prefetch_window_is_taken),
         PCI_CASE(test_bridge_window_skips_what_is_taken),
+        PCI_CASE(test_random_trees),
+        PCI_CASE(test_huge_bars_behind_a_bridge),
     };
     return cmocka_run_group_tests_name("pci addresses", tests, NULL, NULL);
 }
