@@ -44,9 +44,7 @@ static unsigned memory_mib(void) {
 static void print_boot_event(void) {
     char text[256];
     struct json j;
-    json_begin(&j, text, sizeof(text));
-    json_object(&j, NULL);
-    json_string(&j, "event", "boot");
+    json_event(&j, text, sizeof(text), "boot");
     json_string(&j, "version", RINGLET_VERSION);
     json_string(&j, "machine", pci_machine());
     json_string(&j, "accelerator", accelerator());

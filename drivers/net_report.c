@@ -54,9 +54,7 @@ void net_print_device(const struct net_dev *nd, const struct config *cfg) {
     struct json j;
 
     snprintf(address, sizeof(address), "%02x:%02x.%u", pci->bus, pci->dev, pci->fn);
-    json_begin(&j, text, sizeof(text));
-    json_object(&j, NULL);
-    json_string(&j, "event", "device");
+    json_event(&j, text, sizeof(text), "device");
     json_u64(&j, "nic", nd->index);
     json_string(&j, "pci", address);
     json_string(&j, "mac", net_mac_text(nd, mac));

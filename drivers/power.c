@@ -36,9 +36,7 @@ static void power_off(void) {
 _Noreturn void exit_guest(enum exit_status status) {
     char text[64];
     struct json j;
-    json_begin(&j, text, sizeof(text));
-    json_object(&j, NULL);
-    json_string(&j, "event", "exit");
+    json_event(&j, text, sizeof(text), "exit");
     json_u64(&j, "status", status);
     json_close(&j);
     json_print(&j);

@@ -60,6 +60,12 @@ void json_begin(struct json *j, char *text, size_t size) {
     *j = (struct json){.text = text, .size = size, .overflow = size == 0};
 }
 
+void json_event(struct json *j, char *text, size_t size, const char *event) {
+    json_begin(j, text, size);
+    json_object(j, NULL);
+    json_string(j, "event", event);
+}
+
 void json_object(struct json *j, const char *key) {
     json_open(j, key, '{', '}');
 }

@@ -2,9 +2,7 @@
  *
  *   char text[256];
  *   struct json j;
- *   json_begin(&j, text, sizeof(text));
- *   json_object(&j, NULL);
- *   json_string(&j, "event", "exit");
+ *   json_event(&j, text, sizeof(text), "exit");
  *   json_u64(&j, "status", 0);
  *   json_close(&j);
  *   json_print(&j);            {"event":"exit","status":0}
@@ -30,6 +28,7 @@ struct json {
 };
 
 void json_begin(struct json *j, char *text, size_t size);
+void json_event(struct json *j, char *text, size_t size, const char *event); /* {"event":"... */
 void json_object(struct json *j, const char *key);
 void json_array(struct json *j, const char *key);
 void json_close(struct json *j); /* the innermost open object or array */

@@ -90,9 +90,7 @@ static _Noreturn void panic_end(const char *reason, uint64_t rip, uint64_t rsp, 
     for (unsigned i = 0; i < count; i++) {
         log_info("  #%u 0x%llx", i, (unsigned long long)trace[i]);
     }
-    json_begin(&j, text, sizeof(text));
-    json_object(&j, NULL);
-    json_string(&j, "event", "panic");
+    json_event(&j, text, sizeof(text), "panic");
     json_string(&j, "reason", reason);
     json_hex(&j, "rip", rip);
     if (regs != NULL) {

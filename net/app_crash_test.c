@@ -76,9 +76,7 @@ static void crash_hlt(void) {
     /* An interrupt that came before the wait must end it at once: the timer is off by now, so a
      * service that forgets the wake flag would sleep for ever. */
     wait_for_interrupt();
-    json_begin(&j, text, sizeof(text));
-    json_object(&j, NULL);
-    json_string(&j, "event", "hlt");
+    json_event(&j, text, sizeof(text), "hlt");
     json_u64(&j, "slept_us", slept_us);
     json_u64(&j, "interrupts", wait_state.interrupts);
     json_close(&j);

@@ -64,9 +64,7 @@ static void app_echo_print_ready(void) {
     char ip6[STACK_IP6_TEXT_MAX];
     const char *state;
     struct json j;
-    json_begin(&j, line, sizeof(line));
-    json_object(&j, NULL);
-    json_string(&j, "event", "ready");
+    json_event(&j, line, sizeof(line), "ready");
     json_string(&j, "app", app_echo_group.name);
     json_string(&j, "ip", stack_ip4_text(0, false, ip4));
     json_string(&j, "ip6", stack_ip6_text(0, 0, ip6, &state));

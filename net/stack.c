@@ -88,9 +88,7 @@ static void stack_print_address(unsigned nic, const char *family, const char *ad
                                 const char *lost) {
     char line[192];
     struct json j;
-    json_begin(&j, line, sizeof(line));
-    json_object(&j, NULL);
-    json_string(&j, "event", "address");
+    json_event(&j, line, sizeof(line), "address");
     json_u64(&j, "nic", nic);
     json_string(&j, "family", family);
     json_string(&j, "addr", addr);

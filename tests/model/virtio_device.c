@@ -283,8 +283,7 @@ static void device_write(void *context, unsigned bar, uint64_t off, unsigned wid
     const uint32_t at = (uint32_t)off - d->area[type].off;
     /* Meanwhile the driver may give up or try again, but not start. */
     const bool gives_up = type == 1 && at == DEVICE_STATUS && (value == 0 || (value & FAILED));
-    rule(d, !d->reset_pending || gives_up,
-         "4.1.4.3.2: an access before the reset was over");
+    rule(d, !d->reset_pending || gives_up, "4.1.4.3.2: an access before the reset was over");
     if (type == 1 && rule(d, at < COMMON_END && width == common_width(at) && at % width == 0,
                           "4.1.3.1: width of an access")) {
         write_common(d, at, value);
