@@ -5,6 +5,9 @@
 #include "lib/err.h"
 #include "lib/log.h"
 
+/* Larger than any window, and small enough to be added and aligned without a wrap. */
+#define SIZE_IMPOSSIBLE (1ull << 62)
+
 enum {
     BRIDGE_ALIGN = 1 << 20, /* granularity of a bridge's memory window */
     BAR_IO = 1,
@@ -163,7 +166,7 @@ static bool is_bridge(const struct pci_dev *d) {
 }
 
 /* Places everything on a bus and behind its bridges one after the other from `at`, and returns the
- * end. Every bridge gets a window of its own. Writes addresses and windows, or only measures. I/O
+ * end, or more than fits anywhere. Every bridge gets a window of its own. Writes addresses and windows, or only measures. I/O
  * ports are not forwarded: only memory is needed. */
 static uint64_t place_bus(unsigned bus, uint64_t at, bool write) {
     for (unsigned i = 0; i < pci_dev_count; i++) {
@@ -175,6 +178,9 @@ static uint64_t place_bus(unsigned bus, uint64_t at, bool write) {
             if (d->bar[b].is_io) {
                 d->bar[b].addr = 0;
                 continue;
+            }
+            if (d->bar[b].size > win.assign_end) {
+                return SIZE_IMPOSSIBLE;
             }
             at = align_up(at, d->bar[b].size);
             if (write) {

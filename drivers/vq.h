@@ -95,7 +95,8 @@ struct vq_areas vq_areas(enum vq_layout layout, uint16_t num);
 
 /* Sets up a ring of num descriptors in `memory` (vq_areas().size bytes, VQ_AREA_ALIGN aligned) with
  * `slots` ([num]) as our private record. Clears both, switches used buffer notifications off. num
- * is a power of two up to VQ_NUM_MAX. The device must not be using the memory. */
+ * is a power of two up to VQ_NUM_MAX. The device must not be using the memory. *q is all zero before
+ * the first time; q->device_errors goes on counting over the later ones. */
 void vq_init(struct vq *q, enum vq_layout layout, uint16_t num, bool event_idx, void *memory,
              struct vq_slot *slots);
 
@@ -113,7 +114,7 @@ void vq_break(struct vq *q);
 #include "drivers/vq_split.h"
 
 /* Makes one buffer available: n_out segments that the device reads, then n_in that it writes. Needs
- * 1 <= n_out + n_in <= q->free_count and a token that is not NULL. Not visible to the device before
+ * 1 <= n_out + n_in <= q->free_count, less than 2^32 bytes in all, and a token that is not NULL. Not visible to the device before
  * vq_publish(). */
 ALWAYS_INLINE void vq_add(struct vq *q, enum vq_layout layout, const struct vq_seg *seg,
                           uint16_t n_out, uint16_t n_in, void *token) {
@@ -160,7 +161,8 @@ ALWAYS_INLINE unsigned vq_take_used(struct vq *q, enum vq_layout layout, struct 
     __builtin_unreachable();
 }
 
-/* Asks the device for no used buffer notifications. A hint: the device may still send some. */
+/* Asks the device for no used buffer notifications. A hint: the device may still send some, and with
+ * EVENT_IDX one is due after 65535 buffers unless this is called again. */
 ALWAYS_INLINE void vq_event_off(struct vq *q, enum vq_layout layout) {
     switch (layout) {
     case VQ_SPLIT:
@@ -169,7 +171,7 @@ ALWAYS_INLINE void vq_event_off(struct vq *q, enum vq_layout layout) {
 }
 
 /* Asks for a notification at the next used buffer, then looks once more. True: work is already
- * there and must be taken now, for no notification may come for it. */
+ * there and must be taken now, for no notification may come for it. False for ever once q->broken. */
 ALWAYS_INLINE __attribute__((warn_unused_result)) bool vq_event_on(struct vq *q,
                                                                    enum vq_layout layout) {
     switch (layout) {

@@ -11,7 +11,7 @@ ALWAYS_INLINE void vq_split_add(struct vq *q, const struct vq_seg *seg, uint16_t
     struct vq_split *s = &q->split;
     const uint16_t n_desc = (uint16_t)(n_out + n_in);
     const uint16_t head = q->free_slot;
-    uint32_t in_len = 0;
+    uint64_t len = 0, in_len = 0;
     uint16_t id = head;
     uint16_t tail = head;
 
@@ -29,12 +29,14 @@ ALWAYS_INLINE void vq_split_add(struct vq *q, const struct vq_seg *seg, uint16_t
         rm_store16(&desc->flags, (uint16_t)((in ? VIRTQ_DESC_F_WRITE : 0) |
                                             (last ? 0 : VIRTQ_DESC_F_NEXT)));
         rm_store16(&desc->next, last ? 0 : q->slots[id].next);
+        len += seg[i].len;
         in_len += in ? seg[i].len : 0;
         tail = id;
         id = q->slots[id].next;
     }
     q->slots[head].token = token;
-    q->slots[head].in_len = in_len;
+    ASSERT_HOT(len <= UINT32_MAX); /* 2.7.5.2 */
+    q->slots[head].in_len = (uint32_t)in_len;
     q->slots[head].n_desc = n_desc;
     q->free_slot = q->slots[tail].next;
     q->free_count = (uint16_t)(q->free_count - n_desc);
@@ -87,7 +89,7 @@ ALWAYS_INLINE unsigned vq_split_take_used(struct vq *q, struct vq_done *done, un
         return 0;
     }
     /* Acquire: the entries are read after the index that covers them; pairs with the device's
-     * release of it. 2.7.8.1, 2.7.14. */
+     * release of it. 2.7.8.2, 2.7.14. */
     const uint16_t ready = idx_diff(rm_load_acquire16(&s->used->idx), s->used_idx);
     if (UNLIKELY(ready > idx_diff(s->published_idx, s->used_idx))) {
         vq_break(q); /* more than was ever made available */
@@ -129,7 +131,7 @@ ALWAYS_INLINE bool vq_split_event_on(struct vq *q) {
     /* The device sees the request before we look for the last time; without the fence both sides
      * could miss each other. 2.7.7.1, 2.7.14. */
     rm_fence_full();
-    return rm_load_acquire16(&s->used->idx) != s->used_idx;
+    return rm_load_acquire16(&s->used->idx) != s->used_idx && !q->broken;
 }
 
 #endif

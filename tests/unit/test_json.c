@@ -361,6 +361,16 @@ static void test_log_lines(void **state) {
     log_set_sink(NULL);
 }
 
+static void test_event(void **state) {
+    char text[64];
+    (void)state;
+    json_event(&j, text, sizeof(text), "exit");
+    json_u64(&j, "status", 0);
+    json_close(&j);
+    assert_int_not_equal(json_finish(&j), 0);
+    assert_string_equal(text, "{\"event\":\"exit\",\"status\":0}");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_checker),
@@ -372,6 +382,7 @@ int main(void) {
         cmocka_unit_test(test_depth_limit),
         cmocka_unit_test(test_every_buffer_size),
         cmocka_unit_test(test_nothing_after_overflow),
+        cmocka_unit_test(test_event),
         cmocka_unit_test(test_print),
         cmocka_unit_test(test_log_lines),
     };

@@ -248,6 +248,36 @@ static void test_count_overflow(void **state) {
     expect_assert_failure(add(&q, UINT16_MAX, 2, 1, &token));
 }
 
+/* 2.7.5.2: a buffer has less than 2^32 bytes in all. */
+static void test_length_overflow(void **state) {
+    static _Alignas(64) uint8_t ring[4096];
+    static struct vq_slot slots[4];
+    static struct vq q;
+    int token;
+    (void)state;
+    vq_init(&q, VQ_SPLIT, 4, false, ring, slots);
+    add(&q, 0, 1, UINT32_MAX, &token);
+    expect_assert_failure(add(&q, 0, 2, UINT32_MAX / 2 + 1, &token));
+}
+
+/* Arming a broken ring reports no work: a loop of arm and take would never end. */
+static void test_no_work_in_a_broken_ring(void **state) {
+    static _Alignas(64) uint8_t ring[4096];
+    static struct vq_slot slots[4];
+    static struct vq q;
+    struct vq_done done;
+    int token;
+    (void)state;
+    vq_init(&q, VQ_SPLIT, 4, false, ring, slots);
+    add(&q, 0, 1, 1, &token);
+    vq_publish(&q, VQ_SPLIT);
+    q.split.used->idx = 2; /* one more than was made available */
+    assert_true(vq_event_on(&q, VQ_SPLIT));
+    assert_int_equal(vq_take_used(&q, VQ_SPLIT, &done, 1), 0);
+    assert_true(q.broken);
+    assert_false(vq_event_on(&q, VQ_SPLIT));
+}
+
 /* vq_check() sees the damage that it promises to see. */
 static void test_check_sees_damage(void **state) {
     static _Alignas(64) uint8_t ring[4096];
@@ -299,6 +329,8 @@ int main(void) {
         RIG_CASE(test_drain),
         cmocka_unit_test(test_wrong_calls),
         cmocka_unit_test(test_count_overflow),
+        cmocka_unit_test(test_length_overflow),
+        cmocka_unit_test(test_no_work_in_a_broken_ring),
         cmocka_unit_test(test_check_sees_damage),
         cmocka_unit_test(test_check_sees_doubled_descriptors),
     };
