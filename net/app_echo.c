@@ -4,7 +4,6 @@
 #include "drivers/virtio_net.h"
 #include "lib/exit.h"
 #include "lib/json.h"
-#include "lib/log.h"
 #include "lwip/apps/lwiperf.h"
 #include "net/http_status.h"
 #include "net/stack.h"
@@ -114,7 +113,6 @@ int app_echo_run(const struct config *cfg) {
 
     while (cfg->seconds == 0 || now_ms < start_ms + cfg->seconds * (uint64_t)1000) {
         stack_poll();
-        log_poll();
         if (UNLIKELY(!state.ready) &&
             (stack_ready() || now_ms - start_ms >= READY_WAIT_MS)) {
             state.ready = true;
