@@ -36,6 +36,8 @@ const char *net_layout_name(const struct net_queue *queue) {
     switch (queue->vq.layout) {
     case VQ_SPLIT:
         return "split";
+    case VQ_PACKED:
+        return "packed";
     }
     return "?";
 }

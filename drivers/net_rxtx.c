@@ -5,6 +5,8 @@ unsigned net_rx_burst(struct net_dev *nd, struct pktbuf **out, unsigned max) {
     switch (nd->rx.vq.layout) {
     case VQ_SPLIT:
         return rx_burst_body(nd, out, max, VQ_SPLIT);
+    case VQ_PACKED:
+        return rx_burst_body(nd, out, max, VQ_PACKED);
     }
     __builtin_unreachable();
 }
@@ -18,6 +20,8 @@ bool net_tx_add(struct net_dev *nd, const struct vq_seg *seg, unsigned n, uint32
     switch (nd->tx.vq.layout) {
     case VQ_SPLIT:
         return tx_add_body(nd, seg, n, len, token, VQ_SPLIT);
+    case VQ_PACKED:
+        return tx_add_body(nd, seg, n, len, token, VQ_PACKED);
     }
     __builtin_unreachable();
 }
@@ -26,6 +30,10 @@ void net_tx_flush(struct net_dev *nd) {
     switch (nd->tx.vq.layout) {
     case VQ_SPLIT:
         tx_flush_body(nd, VQ_SPLIT);
+        break;
+    case VQ_PACKED:
+        tx_flush_body(nd, VQ_PACKED);
+        break;
     }
 }
 
@@ -33,6 +41,8 @@ unsigned net_tx_done(struct net_dev *nd, void **tokens, unsigned max) {
     switch (nd->tx.vq.layout) {
     case VQ_SPLIT:
         return tx_done_body(nd, tokens, max, VQ_SPLIT);
+    case VQ_PACKED:
+        return tx_done_body(nd, tokens, max, VQ_PACKED);
     }
     __builtin_unreachable();
 }

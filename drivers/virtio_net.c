@@ -20,8 +20,8 @@ struct net_dev net_devs[NET_DEV_MAX];
 unsigned net_dev_count;
 
 static const uint8_t supported[] = {
-    VIRTIO_F_VERSION_1, VIRTIO_F_ACCESS_PLATFORM, VIRTIO_NET_F_MAC,
-    VIRTIO_NET_F_STATUS, VIRTIO_NET_F_MTU,
+    VIRTIO_F_VERSION_1,   VIRTIO_F_ACCESS_PLATFORM, VIRTIO_F_RING_PACKED,
+    VIRTIO_NET_F_MAC,     VIRTIO_NET_F_STATUS,      VIRTIO_NET_F_MTU,
 };
 
 #define NET_ERROR(nd, format, ...)                                                                 \
@@ -29,6 +29,10 @@ static const uint8_t supported[] = {
               (nd)->pci.pci.fn, ##__VA_ARGS__)
 
 /* --- negotiation ------------------------------------------------------------------------------- */
+
+static enum vq_layout layout(const struct net_dev *nd) {
+    return virtio_feature_get(&nd->features, VIRTIO_F_RING_PACKED) ? VQ_PACKED : VQ_SPLIT;
+}
 
 /* 5.1.6: by what was negotiated; the largest struct first. */
 static uint8_t header_len(const struct virtio_features *f) {
@@ -91,6 +95,13 @@ static int negotiate(struct net_dev *nd) {
                   masked ? "masked" : "not offered");
         return masked ? ERR_CONFIG : ERR_DEVICE;
     }
+    if (nd->need_packed && layout(nd) != VQ_PACKED) {
+        NET_ERROR(nd, "ring=packed: feature ring_packed is %s",
+                  virtio_feature_get(&v->offered, VIRTIO_F_RING_PACKED)
+                      ? "masked"
+                      : "not offered by the device (QEMU: packed=on)");
+        return ERR_CONFIG;
+    }
     const int err = negotiate_mtu(nd);
     if (err != ERR_OK) {
         return err;
@@ -134,20 +145,22 @@ static int read_link(struct net_dev *nd, bool *up) {
 
 /* --- queues ------------------------------------------------------------------------------------ */
 
-/* Size of a queue: what the user asked for, else the device's maximum, a power of two. */
+/* Size of a queue: what the user asked for, else the device's maximum. A split ring needs a power of
+ * two, a packed one takes any. */
 static int queue_size(struct net_dev *nd, struct net_queue *queue, uint32_t wish, uint16_t *num) {
+    const bool packed = layout(nd) == VQ_PACKED;
     queue->num_max = virtio_pci_queue_max(&nd->pci, queue->index);
     if (queue->num_max == 0 || queue->num_max > VQ_NUM_MAX) {
         NET_ERROR(nd, "queue %u: the device gives a size of %u", queue->index, queue->num_max);
         return ERR_DEVICE;
     }
-    if (wish != 0 && (!is_power_of_two(wish) || wish > queue->num_max)) {
-        NET_ERROR(nd, "queue=%u: must be a power of two up to the %u of the device's queue %u",
-                  (unsigned)wish, queue->num_max, queue->index);
+    if (wish > queue->num_max || (!packed && wish != 0 && !is_power_of_two(wish))) {
+        NET_ERROR(nd, "queue=%u: must be %s up to the %u of the device's queue %u", (unsigned)wish,
+                  packed ? "a number" : "a power of two", queue->num_max, queue->index);
         return ERR_CONFIG;
     }
-    uint16_t size = 1;
-    while (size <= queue->num_max / 2) {
+    uint16_t size = packed ? queue->num_max : 1;
+    while (!packed && size <= queue->num_max / 2) {
         size = (uint16_t)(size * 2);
     }
     *num = wish != 0 ? (uint16_t)wish : size;
@@ -155,8 +168,8 @@ static int queue_size(struct net_dev *nd, struct net_queue *queue, uint32_t wish
 }
 
 /* Memory of a queue, once; a restart uses it again. */
-static int queue_allocate(struct net_queue *queue, uint16_t num) {
-    queue->memory = dma_alloc(vq_areas(VQ_SPLIT, num).size, VQ_AREA_ALIGN);
+static int queue_allocate(const struct net_dev *nd, struct net_queue *queue, uint16_t num) {
+    queue->memory = dma_alloc(vq_areas(layout(nd), num).size, VQ_AREA_ALIGN);
     queue->slots = dma_alloc(sizeof(*queue->slots) * num, VQ_AREA_ALIGN);
     queue->vq.num = num;
     const uint16_t quarter = (uint16_t)(num / 4);
@@ -191,7 +204,8 @@ static int allocate(struct net_dev *nd, const struct config *cfg, size_t budget)
         return err;
     }
     const size_t before = dma_free_bytes();
-    if (queue_allocate(&nd->rx, rx_num) != ERR_OK || queue_allocate(&nd->tx, tx_num) != ERR_OK) {
+    if (queue_allocate(nd, &nd->rx, rx_num) != ERR_OK ||
+        queue_allocate(nd, &nd->tx, tx_num) != ERR_OK) {
         NET_ERROR(nd, "no memory for the rings");
         return ERR_RESOURCE;
     }
@@ -204,7 +218,7 @@ static int queue_start(struct net_dev *nd, struct net_queue *queue) {
         NET_ERROR(nd, "queue %u: the device came back with a smaller one", queue->index);
         return ERR_DEVICE;
     }
-    vq_init(&queue->vq, VQ_SPLIT, queue->vq.num, false, queue->memory, queue->slots);
+    vq_init(&queue->vq, layout(nd), queue->vq.num, false, queue->memory, queue->slots);
     const int err = virtio_pci_queue_enable(&nd->pci, queue->index, &queue->vq, queue->memory,
                                             &queue->doorbell);
     if (err != ERR_OK) {
@@ -287,6 +301,9 @@ static int wanted_features(const struct config *cfg, struct virtio_features *wan
             virtio_feature_set(wanted, supported[i]);
         }
     }
+    if (cfg->ring == CONFIG_RING_SPLIT) {
+        virtio_feature_clear(wanted, VIRTIO_F_RING_PACKED);
+    }
     return ERR_OK;
 }
 
@@ -305,7 +322,11 @@ int net_probe(const struct config *cfg) {
             continue;
         }
         struct net_dev *nd = &net_devs[net_dev_count];
-        *nd = (struct net_dev){.index = net_dev_count, .wanted = wanted};
+        *nd = (struct net_dev){
+            .index = net_dev_count,
+            .wanted = wanted,
+            .need_packed = cfg->ring == CONFIG_RING_PACKED,
+        };
         const int err = bring_up(nd, &pci_devs[i], cfg, dma_free_bytes() / left--);
         if (err == ERR_CONFIG || err == ERR_RESOURCE) {
             return err; /* what was asked for cannot be had */
@@ -335,6 +356,7 @@ static void drain(struct net_dev *nd, void (*lost)(struct net_dev *nd, void *tok
 
 static void restart(struct net_dev *nd, void (*lost)(struct net_dev *nd, void *token)) {
     const uint16_t mtu = nd->mtu;
+    const enum vq_layout before = nd->rx.vq.layout;
     if (nd->running) {
         give_up(nd, ERR_DEVICE);
     }
@@ -342,7 +364,8 @@ static void restart(struct net_dev *nd, void (*lost)(struct net_dev *nd, void *t
     int err = negotiate(nd);
     if (err == ERR_OK) {
         drain(nd, lost);
-        err = nd->mtu > mtu ? ERR_DEVICE : read_mac(nd); /* the buffers keep their size */
+        /* Buffers and rings keep their size and shape. */
+        err = nd->mtu > mtu || layout(nd) != before ? ERR_DEVICE : read_mac(nd);
     }
     if (err == ERR_OK) {
         err = start(nd);

@@ -78,6 +78,7 @@ struct net_dev {
     uint8_t mac[6];
     uint16_t mtu; /* payload of the largest frame that is sent */
     uint8_t hdr_len; /* bytes of the virtio header in front of each frame */
+    bool need_packed; /* the user asked for ring=packed */
     bool link_up;
     bool running; /* between DRIVER_OK and a reset */
     uint32_t restarts; /* times the device had to be reset and brought up again */

@@ -118,6 +118,35 @@ struct virtq_used {
 };
 static_assert(sizeof(struct virtq_used) == 4, "2.7.8");
 
+/* 2.8.13 The packed virtqueue descriptor; NEXT, WRITE and INDIRECT are those of the split ring. */
+enum {
+    VIRTQ_DESC_F_AVAIL = 1 << 7,
+    VIRTQ_DESC_F_USED = 1 << 15,
+};
+
+struct pvirtq_desc {
+    uint64_t addr;
+    uint32_t len;
+    uint16_t id;
+    uint16_t flags;
+};
+static_assert(sizeof(struct pvirtq_desc) == 16, "2.8.13");
+
+/* 2.8.14 Event suppression structure: one of the driver, one of the device. */
+enum {
+    RING_EVENT_FLAGS_ENABLE = 0,
+    RING_EVENT_FLAGS_DISABLE = 1,
+    RING_EVENT_FLAGS_DESC = 2,
+    RING_EVENT_FLAGS_MASK = 3,
+    RING_EVENT_WRAP = 1 << 15, /* in off_wrap, above the descriptor's offset */
+};
+
+struct pvirtq_event_suppress {
+    uint16_t off_wrap;
+    uint16_t flags;
+};
+static_assert(sizeof(struct pvirtq_event_suppress) == 4, "2.8.14");
+
 /* 4.1.4 Virtio structure PCI capabilities */
 enum {
     VIRTIO_PCI_CAP_COMMON_CFG = 1,

@@ -3,7 +3,7 @@
  * One interface serves both layouts of section 2.6. Every hot call takes the layout as an argument:
  * burst bodies pass a constant, so that the compiler leaves one straight path and no indirect call;
  * cold code passes q->layout. Each layout is one header of static inline functions with the same
- * names behind its prefix (vq_split.h, 2.7).
+ * names behind its prefix (vq_split.h, 2.7; vq_packed.h, 2.8).
  *
  * What this does not do: allocate memory, ring doorbells, know what is in the buffers.
  *
@@ -17,7 +17,9 @@
  *   - every descriptor is either in the free list, which has free_count of them, or in the chain of
  *     exactly one outstanding buffer
  *   - a buffer id is outstanding exactly while its slot has a token
- *   - available index >= published index >= used index, at most num apart (modulo 2^16)
+ *   - split: available index >= published index >= used index, at most num apart (modulo 2^16)
+ *   - packed: the next slot to fill is as far ahead of the next one to be used, around the ring, as
+ *     there are outstanding descriptors
  *
  * The device is not trusted: what it writes is read once, checked, then used. A value that breaks
  * the protocol sets `broken`, counts in `device_errors`, and ends all further use of the ring until
@@ -30,7 +32,7 @@
 #include "lib/ring_mem.h"
 #include "lib/util.h"
 
-enum vq_layout { VQ_SPLIT };
+enum vq_layout { VQ_SPLIT, VQ_PACKED };
 
 enum { VQ_NUM_MAX = 32768 };
 
@@ -66,6 +68,20 @@ struct vq_split {
     uint16_t used_idx;           /* next entry of the used ring to look at */
 };
 
+struct vq_packed {
+    struct pvirtq_desc *desc;
+    struct pvirtq_event_suppress *driver_event;       /* when we want an interrupt */
+    const struct pvirtq_event_suppress *device_event; /* when the device wants a doorbell */
+    uint16_t avail_slot;     /* next descriptor to fill */
+    uint16_t avail_flags;    /* AVAIL and USED as they mark a descriptor there as available */
+    uint16_t used_slot;      /* next descriptor that the device marks as used */
+    uint16_t used_flags;     /* AVAIL and USED as it will mark it */
+    uint16_t head_slot;      /* the first descriptor that is not published ... */
+    uint16_t head_flags;     /* ... and its flags, held back until then */
+    uint16_t added_count;    /* descriptors that are not published */
+    uint16_t unnotified_count; /* published ones since a doorbell was last considered */
+};
+
 struct vq {
     uint16_t num;        /* ring size in descriptors */
     uint16_t free_count; /* descriptors that vq_add() can still take */
@@ -77,6 +93,7 @@ struct vq {
     struct vq_slot *slots; /* [num] */
     union {
         struct vq_split split;
+        struct vq_packed packed;
     };
 };
 
@@ -95,7 +112,7 @@ struct vq_areas vq_areas(enum vq_layout layout, uint16_t num);
 
 /* Sets up a ring of num descriptors in `memory` (vq_areas().size bytes, VQ_AREA_ALIGN aligned) with
  * `slots` ([num]) as our private record. Clears both, switches used buffer notifications off. num
- * is a power of two up to VQ_NUM_MAX. The device must not be using the memory. *q is all zero before
+ * is at most VQ_NUM_MAX, and for the split layout a power of two. The device must not be using the memory. *q is all zero before
  * the first time; q->device_errors goes on counting over the later ones. */
 void vq_init(struct vq *q, enum vq_layout layout, uint16_t num, bool event_idx, void *memory,
              struct vq_slot *slots);
@@ -111,6 +128,7 @@ void vq_check(const struct vq *q);
 /* Cold: the device broke the protocol. */
 void vq_break(struct vq *q);
 
+#include "drivers/vq_packed.h"
 #include "drivers/vq_split.h"
 
 /* Makes one buffer available: n_out segments that the device reads, then n_in that it writes. Needs
@@ -121,6 +139,10 @@ ALWAYS_INLINE void vq_add(struct vq *q, enum vq_layout layout, const struct vq_s
     switch (layout) {
     case VQ_SPLIT:
         vq_split_add(q, seg, n_out, n_in, token);
+        break;
+    case VQ_PACKED:
+        vq_packed_add(q, seg, n_out, n_in, token);
+        break;
     }
 }
 
@@ -129,6 +151,8 @@ ALWAYS_INLINE bool vq_unpublished(const struct vq *q, enum vq_layout layout) {
     switch (layout) {
     case VQ_SPLIT:
         return q->split.avail_idx != q->split.published_idx;
+    case VQ_PACKED:
+        return q->packed.added_count != 0;
     }
     __builtin_unreachable();
 }
@@ -138,6 +162,10 @@ ALWAYS_INLINE void vq_publish(struct vq *q, enum vq_layout layout) {
     switch (layout) {
     case VQ_SPLIT:
         vq_split_publish(q);
+        break;
+    case VQ_PACKED:
+        vq_packed_publish(q);
+        break;
     }
 }
 
@@ -147,6 +175,8 @@ ALWAYS_INLINE bool vq_notify_needed(struct vq *q, enum vq_layout layout) {
     switch (layout) {
     case VQ_SPLIT:
         return vq_split_notify_needed(q);
+    case VQ_PACKED:
+        return vq_packed_notify_needed(q);
     }
     __builtin_unreachable();
 }
@@ -157,6 +187,8 @@ ALWAYS_INLINE unsigned vq_take_used(struct vq *q, enum vq_layout layout, struct 
     switch (layout) {
     case VQ_SPLIT:
         return vq_split_take_used(q, done, max);
+    case VQ_PACKED:
+        return vq_packed_take_used(q, done, max);
     }
     __builtin_unreachable();
 }
@@ -167,6 +199,10 @@ ALWAYS_INLINE void vq_event_off(struct vq *q, enum vq_layout layout) {
     switch (layout) {
     case VQ_SPLIT:
         vq_split_event_off(q);
+        break;
+    case VQ_PACKED:
+        vq_packed_event_off(q);
+        break;
     }
 }
 
@@ -177,6 +213,8 @@ ALWAYS_INLINE __attribute__((warn_unused_result)) bool vq_event_on(struct vq *q,
     switch (layout) {
     case VQ_SPLIT:
         return vq_split_event_on(q);
+    case VQ_PACKED:
+        return vq_packed_event_on(q);
     }
     __builtin_unreachable();
 }

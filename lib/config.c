@@ -38,7 +38,7 @@ static const struct config_choice config_apps[] = {
 static const struct config_choice config_rings[] = {
     {"auto", CONFIG_RING_AUTO, false},
     {"split", CONFIG_RING_SPLIT, false},
-    {"packed", 0, true},
+    {"packed", CONFIG_RING_PACKED, false},
     {NULL, 0, false},
 };
 

@@ -8,7 +8,7 @@
 #include "lib/util.h"
 
 enum config_app { CONFIG_APP_ECHO, CONFIG_APP_CRASH_TEST };
-enum config_ring { CONFIG_RING_AUTO, CONFIG_RING_SPLIT };
+enum config_ring { CONFIG_RING_AUTO, CONFIG_RING_SPLIT, CONFIG_RING_PACKED };
 enum config_mode { CONFIG_MODE_POLL };
 
 struct config {

@@ -18,6 +18,19 @@ def driver_options(t, words):
     check_traffic(t.tap_guest(words))
 
 
+@case(accel=EACH, words=["ring=auto", "ring=packed queue=1", "ring=packed queue=3", "queue=240",
+                         "ring=split"])
+def packed_device(t, words):
+    """A device with packed rings: packed unless split is asked for, of any size."""
+    guest = t.tap_guest(words, "packed=on")
+    event = guest.wait_event("device")
+    assert event["layout"] == ("split" if "split" in words else "packed"), event
+    assert ("ring_packed" in event["features"]) == (event["layout"] == "packed"), event
+    assert "queue=" not in words or event["rx_size"] == int(words.split("=")[-1]), event
+    check_traffic(guest)
+    tcp_echo(guest, pattern(10 * MIB))
+
+
 @case()
 def mac_address(t):
     guest = t.tap_guest(nic="mac=02:00:00:0a:0b:0c")

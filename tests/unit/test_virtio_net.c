@@ -42,6 +42,7 @@ static void test_garbage_offers(void **state) {
         virtio_device_offer(&dev, VIRTIO_F_VERSION_1, true);
         dev.config[10] = 0xdc; /* 1500 */
         dev.config[11] = 0x05;
+        cfg.ring = CONFIG_RING_SPLIT; /* what the model's queues are */
         bring_up();
         struct virtio_features known = {0};
         virtio_feature_set(&known, VIRTIO_F_VERSION_1);
@@ -54,6 +55,28 @@ static void test_garbage_offers(void **state) {
             assert_int_equal(nd->features.word[i], dev.accepted[i]);
         }
     }
+}
+
+/* ring=packed is kept or refused, never silently something else; ring=split and a mask prevail. */
+static void test_ring_wish(void **state) {
+    (void)state;
+    cfg.ring = CONFIG_RING_PACKED;
+    assert_int_equal(probe(), ERR_CONFIG);
+    expect_logged("ring=packed: feature ring_packed is not offered");
+    tear_down(state);
+    set_up(state);
+    virtio_device_offer(&dev, VIRTIO_F_RING_PACKED, true);
+    cfg.ring = CONFIG_RING_PACKED;
+    strcpy(cfg.features, "-ring_packed");
+    assert_int_equal(probe(), ERR_CONFIG);
+    expect_logged("ring=packed: feature ring_packed is masked");
+    tear_down(state);
+    set_up(state);
+    virtio_device_offer(&dev, VIRTIO_F_RING_PACKED, true);
+    cfg.ring = CONFIG_RING_SPLIT;
+    bring_up();
+    assert_false(virtio_feature_get(&nd->features, VIRTIO_F_RING_PACKED));
+    assert_int_equal(nd->rx.vq.layout, VQ_SPLIT);
 }
 
 static void test_version_1_is_needed(void **state) {
@@ -240,6 +263,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         NET_CASE(test_bring_up),
         NET_CASE(test_garbage_offers),
+        NET_CASE(test_ring_wish),
         NET_CASE(test_version_1_is_needed),
         NET_CASE(test_masked_features),
         NET_CASE(test_failures),
