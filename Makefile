@@ -97,7 +97,7 @@ $(LWIP_SRC) $(NEWLIB)/lib/libc.a: | $(DEPS_STAMP)
 SEAM_ASSERT := -DASSERT_HEADER='"tests/unit/seam_assert.h"'
 SEAM_RING := -DRING_MEM_HEADER='"tests/unit/seam_ring_mem.h"'
 SEAM_IO := -DMMIO_HEADER='"tests/unit/seam_mmio.h"' -DIO_HEADER='"tests/unit/seam_io.h"'
-MODEL_VQ := tests/model/vq_device.c tests/model/vq_device_split.c
+MODEL_VQ := tests/model/vq_device.c tests/model/vq_device_split.c tests/model/vq_device_packed.c
 
 vq_rig := $(SEAM_ASSERT) tests/unit/vq_rig.c $(MODEL_VQ) drivers/vq.c
 pci_rig := $(SEAM_ASSERT) $(SEAM_IO) tests/model/pci_bus.c drivers/pci.c drivers/pci_assign.c lib/log.c

@@ -17,28 +17,39 @@ static bool is_aligned(const void *area, uintptr_t align) {
     return (uintptr_t)area % align == 0;
 }
 
+bool vq_device_has_packed(void) {
+    return &vq_device_packed != NULL;
+}
+
 void vq_device_init(struct vq_device *d, const struct vq_device_setup *setup) {
     const size_t num = setup->num;
     *d = (struct vq_device){
         .setup = *setup,
-        .layout = &vq_device_split,
+        .layout = setup->packed ? &vq_device_packed : &vq_device_split,
         .table = calloc(num, sizeof(*d->table)),
         .owner = calloc(num, sizeof(*d->owner)),
         .buffers = calloc(num, sizeof(*d->buffers)),
         .order = calloc(num, sizeof(*d->order)),
+        .packed.held = calloc(num, sizeof(*d->packed.held)),
+        .packed.step = calloc(num, sizeof(*d->packed.step)),
         .last_id = UINT32_MAX,
     };
+    assert(d->packed.held && d->packed.step);
     assert(d->table && d->owner && d->buffers && d->order);
-    vq_device_rule(d, num > 0 && (num & (num - 1)) == 0 && num <= 32768,
-                   "2.7: the queue size is a power of two up to 32768");
+    for (uint32_t i = 0; i < num; i++) {
+        d->table[i].next = (uint16_t)(i + 1); /* the packed ring's list of unused entries */
+    }
+    vq_device_rule(d, num > 0 && (setup->packed || (num & (num - 1)) == 0) && num <= 32768,
+                   "2.7, 2.8: the queue size is up to 32768, and in the split ring a power of two");
     vq_device_rule(d,
-                   is_aligned(setup->desc, 16) && is_aligned(setup->driver, 2) &&
+                   is_aligned(setup->desc, 16) &&
+                       is_aligned(setup->driver, setup->packed ? 4 : 2) &&
                        is_aligned(setup->device, 4),
-                   "2.7.1: alignment of the three areas");
+                   "2.7, 2.8.10.1: alignment of the three areas");
     if (d->violation == NULL) {
         d->layout->take_over(d);
     }
-    vq_device_rule(d, d->seen == 0, "4.1.5.1.3: an empty ring starts with index 0");
+    vq_device_rule(d, d->seen == 0, "4.1.5.1.3: a ring starts empty");
 }
 
 void vq_device_fini(struct vq_device *d) {
@@ -46,13 +57,14 @@ void vq_device_fini(struct vq_device *d) {
     free(d->owner);
     free(d->buffers);
     free(d->order);
+    free(d->packed.held);
+    free(d->packed.step);
     *d = (struct vq_device){0};
 }
 
 void vq_device_start_at(struct vq_device *d, uint16_t position) {
     assert(d->seen == 0);
-    d->seen = d->fetched = d->placed = position;
-    d->layout->show(d);
+    d->layout->start_at(d, position);
 }
 
 /* Enters one descriptor into a buffer; false when it breaks a rule. */
@@ -60,11 +72,11 @@ bool vq_device_enter(struct vq_device *d, struct vq_device_buffer *b, const stru
                      bool in) {
     const uint64_t start = (uintptr_t)d->setup.arena;
     const uint64_t end = start + d->setup.arena_size;
-    if (!vq_device_rule(d, desc->len != 0, "2.7.13.1: a descriptor of length 0") ||
+    if (!vq_device_rule(d, desc->len != 0, "2.7.13.1, 2.8.21.1: a descriptor of length 0") ||
         !vq_device_rule(d, desc->addr >= start && desc->addr < end && desc->len <= end - desc->addr,
-                        "2.7.5: a descriptor points outside of the memory for buffers") ||
+                        "2.7.5, 2.8.4: a descriptor points outside of the memory for buffers") ||
         !vq_device_rule(d, in || b->n_in == 0,
-                        "2.7.4.2: a device-readable descriptor after a device-writable one")) {
+                        "2.7.4.2, 2.8.17: a device-readable descriptor after a device-writable one")) {
         return false;
     }
     b->n_in += in;
@@ -93,7 +105,7 @@ static size_t copy_bytes(const struct vq_device *d, uint16_t id, uint8_t *to, co
                          size_t len) {
     const bool in = from != NULL;
     size_t done = 0;
-    for (uint32_t at = id; done < len; at = d->table[at].next) {
+    for (uint32_t at = d->buffers[id].first; done < len; at = d->table[at].next) {
         const struct virtq_desc *desc = &d->table[at];
         assert(d->owner[at] == id + 1u);
         if (((desc->flags & VIRTQ_DESC_F_WRITE) != 0) == in) {
@@ -117,35 +129,22 @@ size_t vq_device_write(const struct vq_device *d, uint16_t id, const void *bytes
     return copy_bytes(d, id, NULL, bytes, len);
 }
 
-static bool is_head(const struct vq_device *d, uint32_t id) {
-    return d->owner[id] == id + 1;
+bool vq_device_outstanding(const struct vq_device *d, uint32_t id) {
+    return id < d->setup.num && d->buffers[id].n_out + d->buffers[id].n_in > 0;
 }
 
 void vq_device_check(struct vq_device *d) {
-    for (uint32_t at = 0; at < d->setup.num && !d->scribbled; at++) {
-        struct virtq_desc *desc = (struct virtq_desc *)d->setup.desc + at;
-        vq_device_rule(d, d->owner[at] == 0 || memcmp(desc, &d->table[at], sizeof(*desc)) == 0,
-                       "2.7.13.1: a descriptor was changed while the device owned it");
-    }
-}
-
-/* The descriptors of a buffer belong to the driver again. */
-static void disown(struct vq_device *d, uint16_t id) {
-    const struct virtq_desc *live = d->setup.desc;
-    uint32_t at = id;
-    uint32_t left = (uint32_t)d->buffers[id].n_out + d->buffers[id].n_in;
-    for (; left > 0; left--, at = d->table[at].next) {
-        vq_device_rule(d, d->scribbled || memcmp(&live[at], &d->table[at], sizeof(*live)) == 0,
-                       "2.7.13.1: a descriptor was changed while the device owned it");
-        d->owner[at] = 0;
+    if (!d->scribbled) {
+        d->layout->check(d);
     }
 }
 
 void vq_device_use(struct vq_device *d, uint16_t id, uint32_t len) {
-    assert(id < d->setup.num && is_head(d, id) && d->placed < d->fetched);
-    disown(d, id);
-    d->last_id = id;
+    assert(vq_device_outstanding(d, id) && d->placed < d->fetched);
     d->layout->place(d, id, len);
+    d->layout->disown(d, id);
+    d->buffers[id] = (struct vq_device_buffer){0};
+    d->last_id = id;
 }
 
 bool vq_device_show(struct vq_device *d) {
@@ -158,16 +157,16 @@ void vq_device_want_notify(struct vq_device *d, bool on) {
     d->layout->want_notify(d, on);
 }
 
-bool vq_device_notify_due(struct vq_device *d, uint64_t from) {
+bool vq_device_notify_due(struct vq_device *d, uint64_t count) {
     d->layout->take_over(d);
-    return d->layout->notify_due(d, from);
+    return d->layout->notify_due(d, count);
 }
 
 /* A fetched buffer with at least so many descriptors, num when there is none. */
 static uint32_t find_buffer(const struct vq_device *d, uint32_t n_desc_min) {
     uint32_t id = 0;
     while (id < d->setup.num &&
-           (!is_head(d, id) || d->buffers[id].n_out + d->buffers[id].n_in < (int)n_desc_min)) {
+           (!vq_device_outstanding(d, id) || d->buffers[id].n_out + d->buffers[id].n_in < (int)n_desc_min)) {
         id++;
     }
     return id;
@@ -177,8 +176,12 @@ bool vq_device_fault(struct vq_device *d, enum vq_fault fault) {
     const uint32_t num = d->setup.num;
     const uint32_t id = find_buffer(d, fault == VQ_FAULT_NOT_HEAD ? 2 : 1);
     const uint32_t last = d->last_id;
-    const bool gone = last != UINT32_MAX && d->owner[last] == 0;
-    if (id == num || (fault == VQ_FAULT_ID_TWICE && !gone)) {
+    const bool gone = last != UINT32_MAX && !vq_device_outstanding(d, last);
+    const bool split_only = fault == VQ_FAULT_WIDE_ID || fault == VQ_FAULT_NOT_HEAD ||
+                            fault == VQ_FAULT_JUMP_FORWARD || fault == VQ_FAULT_JUMP_BACK;
+    const bool no_len = d->setup.packed && id < num && d->buffers[id].n_in == 0 &&
+                        (fault == VQ_FAULT_LONG_LEN || fault == VQ_FAULT_HUGE_LEN);
+    if (id == num || no_len || (split_only && d->setup.packed) || (fault == VQ_FAULT_ID_TWICE && !gone)) {
         return false;
     }
     switch (fault) {
@@ -218,13 +221,7 @@ bool vq_device_fault(struct vq_device *d, enum vq_fault fault) {
 }
 
 void vq_device_scribble(struct vq_device *d, uint8_t byte) {
-    struct virtq_avail *avail = d->setup.driver;
-    struct virtq_used *used = d->setup.device;
     d->layout->take_over(d);
     d->scribbled = true;
-    memset(d->setup.desc, byte, sizeof(struct virtq_desc) * d->setup.num);
-    memset(avail->ring, byte, sizeof(avail->ring[0]) * d->setup.num);
-    for (uint64_t at = d->placed; at < d->seen; at++) {
-        memset(&used->ring[at % d->setup.num], byte, sizeof(used->ring[0]));
-    }
+    d->layout->scribble(d, byte);
 }

@@ -5,11 +5,13 @@
  * breaks the device's own rules when asked to (vq_device_fault, vq_device_scribble).
  *
  * Its arithmetic differs from the driver's on purpose: positions are 64-bit counts of buffers that
- * never wrap; an index of the ring is a position modulo 2^16, a slot is a position modulo num.
+ * never wrap; an index of the ring is a position modulo 2^16, a slot is a position modulo num. In
+ * the packed ring a second set of positions counts descriptors, and whether its lap is an even one
+ * is the wrap counter.
  *
- * Everything that depends on the layout of the ring stands behind struct vq_device_layout: the
- * packed layout is a second table of the same functions. No cmocka in here, so that fuzzers and
- * explorers can use the model too. */
+ * Everything that depends on the layout of the ring stands behind struct vq_device_layout, one table
+ * of functions for each of the two. No cmocka in here, so that fuzzers and explorers can use the
+ * model too. */
 #ifndef TESTS_MODEL_VQ_DEVICE_H
 #define TESTS_MODEL_VQ_DEVICE_H
 
@@ -22,6 +24,7 @@
 /* What the driver told the device about a queue, and where buffers may lie. */
 struct vq_device_setup {
     uint16_t num;
+    bool packed;
     bool event_idx;
     void *desc, *driver, *device; /* the three areas */
     void *arena;
@@ -31,6 +34,7 @@ struct vq_device_setup {
 /* A buffer as the device found it. */
 struct vq_device_buffer {
     uint16_t id;
+    uint16_t first; /* of its descriptors, in the device's table */
     uint16_t n_out, n_in;
     uint64_t out_len, in_len;
 };
@@ -42,7 +46,11 @@ struct vq_device_layout {
     void (*place)(struct vq_device *d, uint32_t id, uint32_t len); /* one used element */
     bool (*show)(struct vq_device *d); /* ... visible; true: an interrupt is due */
     void (*want_notify)(struct vq_device *d, bool on);
-    bool (*notify_due)(const struct vq_device *d, uint64_t from);
+    bool (*notify_due)(const struct vq_device *d, uint64_t count);
+    void (*check)(struct vq_device *d);              /* is what the driver gave away unchanged? */
+    void (*disown)(struct vq_device *d, uint16_t id); /* the descriptors of a used buffer */
+    void (*start_at)(struct vq_device *d, uint16_t position);
+    void (*scribble)(struct vq_device *d, uint8_t byte);
 };
 
 /* Positions: shown <= placed <= fetched <= seen, seen - placed <= num. */
@@ -57,16 +65,27 @@ struct vq_device {
     uint32_t *owner;                  /* [num] the buffer that a descriptor is part of, plus 1 */
     struct vq_device_buffer *buffers; /* [num] by id */
     uint16_t *order;                  /* [num] ids in the order in which they came */
+    struct vq_device_packed {
+        uint64_t seen, placed, shown; /* as above, in descriptors */
+        struct pvirtq_desc *held;     /* [num] by slot: what was taken over there */
+        uint16_t *step;               /* [num] by slot: how many the used one there stands for */
+        uint16_t free_entry;          /* list of unused entries of `table` */
+        uint16_t head_flags;          /* of the used descriptor at `shown`, until it is */
+    } packed;
     uint32_t last_id;                 /* what was given back last, for VQ_FAULT_ID_TWICE */
     bool scribbled;                   /* the device itself spoilt the driver's areas */
     const char *violation;            /* the rule that the driver broke first */
 };
 
+/* Is the packed layout part of this build? */
+bool vq_device_has_packed(void);
+
 /* Starts with an empty ring. The areas must be as vq_init() leaves them. */
 void vq_device_init(struct vq_device *d, const struct vq_device_setup *setup);
 void vq_device_fini(struct vq_device *d);
 
-/* Continues as if `position` buffers had gone round already. Only right after vq_device_init(). */
+/* Continues as if `position` buffers of one descriptor had gone round already. Only right after
+ * vq_device_init(). */
 void vq_device_start_at(struct vq_device *d, uint16_t position);
 
 /* The next available buffer, false when there is none. */
@@ -85,31 +104,34 @@ bool vq_device_show(struct vq_device *d);
 /* Asks for a notification of the next buffer that becomes available, or for none. */
 void vq_device_want_notify(struct vq_device *d, bool on);
 
-/* Must the driver notify for what it made available from position `from` on? */
-bool vq_device_notify_due(struct vq_device *d, uint64_t from);
+/* Must the driver notify for the last `count` of what it made available? Counts buffers, in the
+ * packed ring descriptors. */
+bool vq_device_notify_due(struct vq_device *d, uint64_t count);
 
 /* All that the driver gave away is still as it was. */
 void vq_device_check(struct vq_device *d);
 
 enum vq_fault {
     VQ_FAULT_UNKNOWN_ID,   /* num, the first that does not exist */
-    VQ_FAULT_HUGE_ID,      /* 2^32 - 1 */
-    VQ_FAULT_WIDE_ID,      /* right in its low 16 bits only */
+    VQ_FAULT_HUGE_ID,      /* 2^32 - 1, packed 2^16 - 1 */
+    VQ_FAULT_WIDE_ID,      /* split: right in its low 16 bits only */
     VQ_FAULT_ID_TWICE,     /* the one given back last, again */
-    VQ_FAULT_NOT_HEAD,     /* the second descriptor of a buffer */
-    VQ_FAULT_LONG_LEN,     /* one byte more than the buffer holds */
-    VQ_FAULT_HUGE_LEN,     /* 2^32 - 1 */
-    VQ_FAULT_JUMP_FORWARD, /* one more buffer used than was made available */
-    VQ_FAULT_JUMP_BACK,    /* one less used than before */
+    VQ_FAULT_NOT_HEAD,     /* split: the second descriptor of a buffer */
+    VQ_FAULT_LONG_LEN,     /* one byte more than the buffer holds; packed: if it holds any */
+    VQ_FAULT_HUGE_LEN,     /* 2^32 - 1; packed: likewise */
+    VQ_FAULT_JUMP_FORWARD, /* split: one more buffer used than was made available */
+    VQ_FAULT_JUMP_BACK,    /* split: one less used than before */
     VQ_FAULT_COUNT,
 };
 
 /* Does it, and shows it. False when it cannot be done now: no buffer outstanding, none with two
- * descriptors, nothing given back yet. Only vq_device_init() is allowed afterwards. */
+ * descriptors, nothing given back yet, not in this layout. Only vq_device_init() is allowed
+ * afterwards. */
 bool vq_device_fault(struct vq_device *d, enum vq_fault fault);
 
 /* Fills all that the driver must not read back, or not yet, with `byte`: the descriptor table, the
- * entries of the available ring, the used elements that are still to come. */
+ * entries of the available ring, the used elements that are still to come; in the packed ring the
+ * device's descriptors, but for the two flags that say whose they are. */
 void vq_device_scribble(struct vq_device *d, uint8_t byte);
 
 #endif

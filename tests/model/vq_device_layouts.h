@@ -5,9 +5,13 @@
 #include "tests/model/vq_device.h"
 
 extern const struct vq_device_layout vq_device_split;
+extern const struct vq_device_layout vq_device_packed __attribute__((weak)); /* may be left out */
 
 /* Notes the rule when it was not kept, and returns whether it was. */
 bool vq_device_rule(struct vq_device *d, bool kept, const char *rule);
+
+/* Was the buffer made available, and not used yet? */
+bool vq_device_outstanding(const struct vq_device *d, uint32_t id);
 
 /* Enters one descriptor into a buffer; false when it breaks a rule. */
 bool vq_device_enter(struct vq_device *d, struct vq_device_buffer *b, const struct virtq_desc *desc,

@@ -1,6 +1,8 @@
 /* The device side of the split virtqueue (2.7). */
 #include "tests/model/vq_device_layouts.h"
 
+#include <string.h>
+
 static struct virtq_avail *split_avail(const struct vq_device *d) {
     return d->setup.driver;
 }
@@ -22,7 +24,7 @@ static uint16_t *split_avail_event(const struct vq_device *d) {
 /* Follows the chain from its head and takes its descriptors over. */
 static bool split_walk(struct vq_device *d, uint16_t head) {
     const struct virtq_desc *desc = d->setup.desc;
-    struct vq_device_buffer buffer = {.id = head};
+    struct vq_device_buffer buffer = {.id = head, .first = head};
     uint32_t at = head;
     bool more = true;
     while (more) {
@@ -110,7 +112,8 @@ static void split_want_notify(struct vq_device *d, bool on) {
 }
 
 /* 2.7.10.1: with EVENT_IDX, when the entry at avail_event is among those made available. */
-static bool split_notify_due(const struct vq_device *d, uint64_t from) {
+static bool split_notify_due(const struct vq_device *d, uint64_t count) {
+    const uint64_t from = d->seen - count;
     if (!d->setup.event_idx) {
         return from < d->seen && !(split_used(d)->flags & VIRTQ_USED_F_NO_NOTIFY);
     }
@@ -122,10 +125,52 @@ static bool split_notify_due(const struct vq_device *d, uint64_t from) {
     return false;
 }
 
+static void split_check_one(struct vq_device *d, uint32_t at) {
+    const struct virtq_desc *live = d->setup.desc;
+    vq_device_rule(d, memcmp(&live[at], &d->table[at], sizeof(*live)) == 0,
+                   "2.7.13.1: a descriptor was changed while the device owned it");
+}
+
+static void split_check(struct vq_device *d) {
+    for (uint32_t at = 0; at < d->setup.num; at++) {
+        if (d->owner[at] != 0) {
+            split_check_one(d, at);
+        }
+    }
+}
+
+static void split_disown(struct vq_device *d, uint16_t id) {
+    uint32_t at = id;
+    uint32_t left = (uint32_t)d->buffers[id].n_out + d->buffers[id].n_in;
+    for (; left > 0; left--, at = d->table[at].next) {
+        if (!d->scribbled) {
+            split_check_one(d, at);
+        }
+        d->owner[at] = 0;
+    }
+}
+
+static void split_start_at(struct vq_device *d, uint16_t position) {
+    d->seen = d->fetched = d->placed = position;
+    split_show(d);
+}
+
+static void split_scribble(struct vq_device *d, uint8_t byte) {
+    memset(d->setup.desc, byte, sizeof(struct virtq_desc) * d->setup.num);
+    memset(split_avail(d)->ring, byte, sizeof(uint16_t) * d->setup.num);
+    for (uint64_t at = d->placed; at < d->seen; at++) {
+        memset(&split_used(d)->ring[at % d->setup.num], byte, sizeof(struct virtq_used_elem));
+    }
+}
+
 const struct vq_device_layout vq_device_split = {
     .take_over = split_take_over,
     .place = split_place,
     .show = split_show,
     .want_notify = split_want_notify,
     .notify_due = split_notify_due,
+    .check = split_check,
+    .disown = split_disown,
+    .start_at = split_start_at,
+    .scribble = split_scribble,
 };

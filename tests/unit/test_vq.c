@@ -4,6 +4,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* 2.8.10.1: sizes 16n, 4, 4; alignments 16, 4, 4; areas apart from each other. Any size is allowed. */
+static void test_packed_areas(void **state) {
+    (void)state;
+    for (uint32_t num = 1; num <= VQ_NUM_MAX; num++) {
+        const struct vq_areas a = vq_areas(VQ_PACKED, (uint16_t)num);
+        assert_int_equal(a.desc_off % 16, 0);
+        assert_int_equal(a.driver_off % 4, 0);
+        assert_int_equal(a.device_off % 4, 0);
+        assert_true(a.desc_off + 16 * num <= a.driver_off);
+        assert_true(a.driver_off + 4 <= a.device_off);
+        assert_true(a.device_off + 4 <= a.size);
+        assert_int_equal(a.size % VQ_AREA_ALIGN, 0);
+        assert_true(a.size < 16 * num + 4 + 4 + 3 * VQ_AREA_ALIGN);
+        /* Our writes and the device's never share a cache line. */
+        assert_int_equal(a.driver_off % 64, 0);
+        assert_int_equal(a.device_off % 64, 0);
+    }
+}
+
 /* 2.7: sizes 16n, 6+2n, 6+8n; alignments 16, 2, 4; areas apart from each other. */
 static void test_areas(void **state) {
     (void)state;
@@ -29,8 +48,8 @@ static void test_new_ring_is_quiet(struct rig *r) {
     assert_int_equal(rig_fetch(r), -1);
     assert_int_equal(rig_take(r, 1), 0);
     assert_false(rig_notify_needed(r));
-    assert_false(vq_event_on(&r->q, VQ_SPLIT));
-    vq_event_off(&r->q, VQ_SPLIT);
+    assert_false(vq_event_on(&r->q, r->layout));
+    vq_event_off(&r->q, r->layout);
     assert_int_equal(rig_drain(r), 0);
     assert_false(r->q.broken);
 
@@ -177,10 +196,10 @@ static void random_step(struct rig *r, bool *asleep, uint16_t *owned, uint32_t *
         break;
     case 4:
         if (unit_below(&r->random, 2)) {
-            vq_event_off(&r->q, VQ_SPLIT);
+            vq_event_off(&r->q, r->layout);
             *asleep = false;
         } else {
-            const bool work = vq_event_on(&r->q, VQ_SPLIT);
+            const bool work = vq_event_on(&r->q, r->layout);
             assert_int_equal(work, r->used.count > r->unshown);
             *asleep = !work;
         }
@@ -231,6 +250,33 @@ static void test_random_moves(struct rig *r) {
     assert_true(r->serial > steps / 100); /* there was traffic */
 }
 
+static void expect_same_split(const struct vq *by_traffic, const struct vq *q) {
+    const struct vq_split *a = &by_traffic->split, *b = &q->split;
+    assert_int_equal(a->avail_idx, b->avail_idx);
+    assert_int_equal(a->published_idx, b->published_idx);
+    assert_int_equal(a->notified_idx, b->notified_idx);
+    assert_int_equal(a->used_idx, b->used_idx);
+    assert_int_equal(a->avail->idx, b->avail->idx);
+    assert_int_equal(a->avail->flags, b->avail->flags);
+    assert_int_equal(*a->used_event, *b->used_event);
+    assert_int_equal(a->used->idx, b->used->idx);
+}
+
+static void expect_same_packed(const struct vq *by_traffic, const struct vq *q) {
+    const struct vq_packed *a = &by_traffic->packed, *b = &q->packed;
+    assert_int_equal(a->avail_slot, b->avail_slot);
+    assert_int_equal(a->avail_flags, b->avail_flags);
+    assert_int_equal(a->used_slot, b->used_slot);
+    assert_int_equal(a->used_flags, b->used_flags);
+    assert_int_equal(a->added_count, b->added_count);
+    assert_int_equal(a->unnotified_count, b->unnotified_count);
+    assert_int_equal(a->driver_event->flags, b->driver_event->flags);
+    for (uint32_t i = 0; i < q->num; i++) {
+        const uint16_t differ = a->desc[i].flags ^ b->desc[i].flags;
+        assert_int_equal(differ & (VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED), 0);
+    }
+}
+
 /* The short cut that near-wrap cases take leads to the state that ordinary traffic leads to, and
  * the indices go on over the wrap. */
 static void test_start_is_ordinary(struct rig *r) {
@@ -238,7 +284,7 @@ static void test_start_is_ordinary(struct rig *r) {
     if (r->start == 0) {
         return;
     }
-    rig_up(&by_traffic, r->event_idx, r->num, 0);
+    rig_up(&by_traffic, r->layout, r->event_idx, r->num, 0);
     for (uint32_t left = r->start; left > 0;) {
         const uint32_t count = min_u64(left, r->num);
         rig_add_single(&by_traffic, count);
@@ -249,17 +295,14 @@ static void test_start_is_ordinary(struct rig *r) {
         assert_int_equal(rig_take(&by_traffic, r->num), count);
         left -= count;
     }
-    vq_event_off(&by_traffic.q, VQ_SPLIT);
-    const struct vq_split *a = &by_traffic.q.split, *b = &r->q.split;
-    assert_int_equal(a->avail_idx, b->avail_idx);
-    assert_int_equal(a->published_idx, b->published_idx);
-    assert_int_equal(a->notified_idx, b->notified_idx);
-    assert_int_equal(a->used_idx, b->used_idx);
-    assert_int_equal(a->avail->idx, b->avail->idx);
-    assert_int_equal(a->avail->flags, b->avail->flags);
-    assert_int_equal(*a->used_event, *b->used_event);
-    assert_int_equal(a->used->idx, b->used->idx);
-    assert_int_equal(by_traffic.dev.seen, r->dev.seen);
+    vq_event_off(&by_traffic.q, r->layout);
+    if (r->layout == VQ_SPLIT) {
+        expect_same_split(&by_traffic.q, &r->q);
+        assert_int_equal(by_traffic.dev.seen, r->dev.seen);
+    } else {
+        expect_same_packed(&by_traffic.q, &r->q);
+        assert_int_equal(by_traffic.dev.packed.seen, r->dev.packed.seen);
+    }
     for (unsigned i = 0; i < 40; i++) {
         rig_add_single(&by_traffic, 1);
         rig_publish(&by_traffic);
@@ -275,6 +318,7 @@ static void test_start_is_ordinary(struct rig *r) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_areas),
+        cmocka_unit_test(test_packed_areas),
         RIG_CASE(test_new_ring_is_quiet),
         RIG_CASE(test_publish_is_what_shows),
         RIG_CASE(test_in_order),

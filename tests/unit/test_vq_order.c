@@ -28,11 +28,19 @@ static void end(void) {
 /* Ring memory through one call, in the two ways to negotiate. */
 #define TRACED(call) (begin(), (call), end())
 
-static void set_up(bool event_idx) {
-    assert_true(vq_areas(VQ_SPLIT, NUM).size <= sizeof(ring));
+static void set_up_layout(enum vq_layout layout, bool event_idx) {
+    assert_true(vq_areas(layout, NUM).size <= sizeof(ring));
     q = (struct vq){0};
     end();
-    vq_init(&q, VQ_SPLIT, NUM, event_idx, ring, slots);
+    vq_init(&q, layout, NUM, event_idx, ring, slots);
+}
+
+static void set_up(bool event_idx) {
+    set_up_layout(VQ_SPLIT, event_idx);
+}
+
+static void set_up_packed(bool event_idx) {
+    set_up_layout(VQ_PACKED, event_idx);
 }
 
 static void add(unsigned which, uint16_t n_out, uint16_t n_in) {
@@ -40,7 +48,7 @@ static void add(unsigned which, uint16_t n_out, uint16_t n_in) {
     for (unsigned i = 0; i < NUM; i++) {
         segs[i] = (struct vq_seg){.addr = {BASE + 0x100 * which + i}, .len = 8};
     }
-    vq_add(&q, VQ_SPLIT, segs, n_out, n_in, &tokens[which]);
+    vq_add(&q, q.layout, segs, n_out, n_in, &tokens[which]);
 }
 
 /* Plays the device: uses what was added first, then second, ... with these lengths. */
@@ -199,6 +207,144 @@ static void test_event_on_asks_fences_looks(void **state) {
     }
 }
 
+/* Packed: plain stores, each field once, and all of them but the flags of the first descriptor of
+ * the batch. */
+static void test_packed_add_holds_the_head_back(void **state) {
+    (void)state;
+    set_up_packed(false);
+    TRACED((add(0, 1, 1), add(1, 0, 1)));
+    assert_int_equal(ring_log_count, 3 * 4 - 1);
+    for (unsigned i = 0; i < ring_log_count; i++) {
+        assert_int_equal(ring_log[i].kind, RING_STORE);
+        assert_true(within(ring_log[i].at, q.packed.desc, 3 * sizeof(struct pvirtq_desc)));
+        assert_ptr_not_equal(ring_log[i].at, &q.packed.desc[0].flags);
+        for (unsigned k = 0; k < i; k++) {
+            assert_ptr_not_equal(ring_log[k].at, ring_log[i].at);
+        }
+    }
+}
+
+/* One release store for the whole batch, and no other access. 2.8.21.1.1 */
+static void test_packed_publish_is_one_release(void **state) {
+    (void)state;
+    set_up_packed(false);
+    add(0, 1, 1);
+    add(1, 0, 1);
+    TRACED(vq_publish(&q, VQ_PACKED));
+    assert_int_equal(ring_log_count, 1);
+    expect_access(0, RING_STORE_RELEASE, &q.packed.desc[0].flags);
+    assert_int_equal(ring_log[0].value, VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_NEXT);
+    TRACED(vq_publish(&q, VQ_PACKED)); /* nothing new */
+    assert_int_equal(ring_log_count, 0);
+}
+
+/* The fence stands between the flags and the look at what the device asks for, which is one load, so
+ * that its two halves belong together. 2.8.21.3.1 */
+static void test_packed_notify_fences_before_it_looks(void **state) {
+    (void)state;
+    for (int event_idx = 0; event_idx < 2; event_idx++) {
+        bool needed;
+        set_up_packed(event_idx);
+        TRACED(needed = vq_notify_needed(&q, VQ_PACKED)); /* nothing new: nothing to look at */
+        assert_false(needed);
+        assert_int_equal(ring_log_count, 0);
+        add(0, 1, 0);
+        TRACED((vq_publish(&q, VQ_PACKED), needed = vq_notify_needed(&q, VQ_PACKED)));
+        assert_true(needed);
+        assert_int_equal(ring_log_count, 3);
+        expect_access(0, RING_STORE_RELEASE, &q.packed.desc[0].flags);
+        expect_access(1, RING_FENCE, NULL);
+        expect_access(2, RING_LOAD, q.packed.device_event);
+        assert_int_equal(ring_log[2].bits, 32);
+    }
+}
+
+/* Plays the device: two used descriptors, of the buffers that were added first and second; the
+ * second one cannot be written, so its length means nothing. */
+static void use_packed(void) {
+    static const uint16_t used = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED;
+    q.packed.desc[0] = (struct pvirtq_desc){.id = 0, .len = 5, .flags = used | VIRTQ_DESC_F_WRITE};
+    q.packed.desc[2] = (struct pvirtq_desc){.id = 1, .len = 99, .flags = used};
+}
+
+/* The flags with acquire, then the other words once each, and nothing is written. 2.8.22 */
+static void test_packed_take_reads_each_word_once(void **state) {
+    struct vq_done done[NUM];
+    unsigned count;
+    (void)state;
+    for (int behind_our_back = 0; behind_our_back < 2; behind_our_back++) {
+        set_up_packed(false);
+        add(0, 0, 2);
+        add(1, 1, 0);
+        add(2, 1, 0);
+        vq_publish(&q, VQ_PACKED);
+        use_packed();
+        ring_after_load = behind_our_back ? spoil : NULL;
+        TRACED(count = vq_take_used(&q, VQ_PACKED, done, 2));
+        assert_int_equal(count, 2);
+        assert_int_equal(ring_log_count, 6);
+        expect_access(0, RING_LOAD_ACQUIRE, &q.packed.desc[0].flags);
+        expect_access(1, RING_LOAD, &q.packed.desc[0].id);
+        expect_access(2, RING_LOAD, &q.packed.desc[0].len);
+        expect_access(3, RING_LOAD_ACQUIRE, &q.packed.desc[2].flags);
+        expect_access(4, RING_LOAD, &q.packed.desc[2].id);
+        expect_access(5, RING_LOAD, &q.packed.desc[2].len);
+        for (unsigned i = 0; i < 2; i++) {
+            assert_ptr_equal(done[i].token, &tokens[i]);
+            assert_int_equal(done[i].len, i == 0 ? 5 : 0);
+        }
+        assert_false(q.broken);
+        vq_check(&q);
+        TRACED(count = vq_take_used(&q, VQ_PACKED, done, 2));
+        assert_int_equal(count, 0);
+        assert_int_equal(ring_log_count, 1);
+        expect_access(0, RING_LOAD_ACQUIRE, &q.packed.desc[3].flags);
+    }
+}
+
+static void test_packed_broken_ring_is_left_alone(void **state) {
+    struct vq_done done[NUM];
+    unsigned count;
+    (void)state;
+    set_up_packed(false);
+    add(0, 0, 1);
+    vq_publish(&q, VQ_PACKED);
+    use_packed();
+    q.packed.desc[0].len = 9; /* one byte too many */
+    TRACED(count = vq_take_used(&q, VQ_PACKED, done, NUM));
+    assert_int_equal(count, 0);
+    assert_true(q.broken);
+    TRACED(count = vq_take_used(&q, VQ_PACKED, done, NUM));
+    assert_int_equal(count, 0);
+    assert_int_equal(ring_log_count, 0);
+}
+
+/* Ask, in one store, fence, look again. 2.8.22 */
+static void test_packed_event_on_asks_fences_looks(void **state) {
+    (void)state;
+    for (int event_idx = 0; event_idx < 2; event_idx++) {
+        bool work;
+        set_up_packed(event_idx);
+        TRACED(work = vq_event_on(&q, VQ_PACKED));
+        assert_false(work);
+        assert_int_equal(ring_log_count, 3);
+        if (event_idx) {
+            expect_access(0, RING_STORE, q.packed.driver_event);
+            assert_int_equal(ring_log[0].bits, 32);
+            assert_int_equal(ring_log[0].value, RING_EVENT_FLAGS_DESC << 16 | 0x8000);
+        } else {
+            expect_access(0, RING_STORE, &q.packed.driver_event->flags);
+            assert_int_equal(ring_log[0].value, RING_EVENT_FLAGS_ENABLE);
+        }
+        expect_access(1, RING_FENCE, NULL);
+        expect_access(2, RING_LOAD_ACQUIRE, &q.packed.desc[0].flags);
+        TRACED(vq_event_off(&q, VQ_PACKED));
+        assert_int_equal(ring_log_count, 1);
+        expect_access(0, RING_STORE, &q.packed.driver_event->flags);
+        assert_int_equal(ring_log[0].value, RING_EVENT_FLAGS_DISABLE);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_add_stores_only),
@@ -208,6 +354,12 @@ int main(void) {
         cmocka_unit_test(test_changes_behind_our_back),
         cmocka_unit_test(test_broken_ring_is_left_alone),
         cmocka_unit_test(test_event_on_asks_fences_looks),
+        cmocka_unit_test(test_packed_add_holds_the_head_back),
+        cmocka_unit_test(test_packed_publish_is_one_release),
+        cmocka_unit_test(test_packed_notify_fences_before_it_looks),
+        cmocka_unit_test(test_packed_take_reads_each_word_once),
+        cmocka_unit_test(test_packed_broken_ring_is_left_alone),
+        cmocka_unit_test(test_packed_event_on_asks_fences_looks),
     };
     return cmocka_run_group_tests_name("ring order", tests, NULL, NULL);
 }

@@ -44,12 +44,34 @@ static uint32_t in_len(const struct rig_buffer *b) {
     return len;
 }
 
+/* test_start_is_ordinary shows that traffic leads to the same state. */
+static void skip_to_start(struct rig *r) {
+    struct vq_split *s = &r->q.split;
+    struct vq_packed *p = &r->q.packed;
+    switch (r->layout) {
+    case VQ_SPLIT:
+        s->avail_idx = s->published_idx = s->notified_idx = s->used_idx = r->start;
+        s->avail->idx = r->start;
+        vq_event_off(&r->q, r->layout);
+        break;
+    case VQ_PACKED:
+        p->avail_slot = p->used_slot = r->start % r->num;
+        if (r->start / r->num % 2 != 0) { /* both wrap counters are 0 */
+            p->avail_flags = VIRTQ_DESC_F_USED;
+            p->used_flags = 0;
+        }
+        break;
+    }
+    vq_device_start_at(&r->dev, r->start);
+}
+
 static void rig_init_queue(struct rig *r) {
-    const struct vq_areas areas = vq_areas(VQ_SPLIT, r->num);
+    const struct vq_areas areas = vq_areas(r->layout, r->num);
     uint8_t *ring = r->ring;
-    vq_init(&r->q, VQ_SPLIT, r->num, r->event_idx, ring, r->slots);
+    vq_init(&r->q, r->layout, r->num, r->event_idx, ring, r->slots);
     vq_device_init(&r->dev, &(struct vq_device_setup){
                                 .num = r->num,
+                                .packed = r->layout == VQ_PACKED,
                                 .event_idx = r->event_idx,
                                 .desc = ring + areas.desc_off,
                                 .driver = ring + areas.driver_off,
@@ -57,18 +79,15 @@ static void rig_init_queue(struct rig *r) {
                                 .arena = r->arena,
                                 .arena_size = (size_t)r->num * RIG_PIECE,
                             });
-    if (r->start != 0) { /* test_start_is_ordinary shows that traffic leads to the same state */
-        struct vq_split *s = &r->q.split;
-        s->avail_idx = s->published_idx = s->notified_idx = s->used_idx = r->start;
-        s->avail->idx = r->start;
-        vq_event_off(&r->q, VQ_SPLIT);
-        vq_device_start_at(&r->dev, r->start);
+    if (r->start != 0) {
+        skip_to_start(r);
     }
 }
 
-void rig_up(struct rig *r, bool event_idx, uint16_t num, uint16_t start) {
-    const size_t size = vq_areas(VQ_SPLIT, num).size;
+void rig_up(struct rig *r, enum vq_layout layout, bool event_idx, uint16_t num, uint16_t start) {
+    const size_t size = vq_areas(layout, num).size;
     *r = (struct rig){
+        .layout = layout,
         .event_idx = event_idx,
         .num = num,
         .start = start,
@@ -112,22 +131,34 @@ void rig_down(struct rig *r) {
 void rig_restart(struct rig *r) {
     assert_int_equal(r->n_desc, 0);
     r->added.count = r->used.count = r->unshown = 0;
+    r->unpublished = r->unnotified = 0;
     vq_device_fini(&r->dev);
     rig_init_queue(r);
 }
 
+static void run_size(const struct rig_case *c, enum vq_layout layout, uint16_t num) {
+    const uint16_t near_wrap =
+        layout == VQ_SPLIT ? 0xfff0 : (uint16_t)(2 * num - (num < 16 ? num : 16));
+    const uint16_t starts[] = {0, near_wrap, (uint16_t)(num - 1)};
+    for (unsigned j = 0; j < 2 * ARRAY_SIZE(starts); j++) {
+        rig_up(&rig, layout, j % 2, num, starts[j / 2]);
+        rig_running = true;
+        c->body(&rig);
+        rig_check(&rig);
+        rig_running = false;
+        rig_down(&rig);
+    }
+}
+
 void rig_run(void **state) {
-    static const uint16_t sizes[] = {1, 2, 4, 256, VQ_NUM_MAX};
-    static const uint16_t starts[] = {0, 0xfff0};
+    static const uint16_t sizes[] = {1, 2, 3, 4, 240, 256, VQ_NUM_MAX};
     const struct rig_case *c = *state;
     for (unsigned i = 0; i < ARRAY_SIZE(sizes) && sizes[i] <= c->num_max; i++) {
-        for (unsigned j = 0; j < 2 * ARRAY_SIZE(starts); j++) {
-            rig_up(&rig, j % 2, sizes[i], starts[j / 2]);
-            rig_running = true;
-            c->body(&rig);
-            rig_check(&rig);
-            rig_running = false;
-            rig_down(&rig);
+        if (vq_device_has_packed()) {
+            run_size(c, VQ_PACKED, sizes[i]);
+        }
+        if (is_power_of_two(sizes[i])) {
+            run_size(c, VQ_SPLIT, sizes[i]);
         }
     }
 }
@@ -135,33 +166,39 @@ void rig_run(void **state) {
 int rig_teardown(void **state) {
     (void)state;
     if (rig_running) {
-        print_error("... failed with event_idx=%d num=%u start=%#x\n", rig.event_idx, rig.num,
-                    rig.start);
+        print_error("... failed with packed=%d event_idx=%d num=%u start=%#x\n",
+                    rig.layout == VQ_PACKED, rig.event_idx, rig.num, rig.start);
         rig_running = false;
         rig_down(&rig);
     }
     return 0;
 }
 
-/* Every descriptor is in the free list or in one outstanding buffer, and in only one of them. */
+/* Every descriptor is in the free list or in one outstanding buffer, and in only one of them; in the
+ * packed ring every id. */
 static void check_each_descriptor_once(const struct rig *r) {
     const struct vq *q = &r->q;
+    const bool packed = r->layout == VQ_PACKED;
     uint8_t *marks = calloc(q->num, 1);
     uint32_t marked = 0;
-    uint16_t at = q->free_slot;
-    for (uint32_t i = 0; i < q->free_count; i++, at = q->slots[at].next) {
-        assert_true(at < q->num && !marks[at]);
-        marks[at] = 1;
-        marked++;
-    }
+    uint32_t free_count = q->free_count;
+    uint16_t at;
     for (uint32_t id = 0; id < q->num; id++) {
+        const uint16_t n_desc = q->slots[id].token == NULL ? 0 : q->slots[id].n_desc;
+        free_count += packed && n_desc > 0 ? n_desc - 1u : 0; /* a chain takes one id */
         at = (uint16_t)id;
-        for (uint32_t i = 0; q->slots[id].token != NULL && i < q->slots[id].n_desc; i++) {
+        for (uint32_t i = 0; i < (packed && n_desc > 0 ? 1 : n_desc); i++) {
             assert_true(at < q->num && !marks[at]);
             marks[at] = 1;
             marked++;
             at = q->slots[at].next;
         }
+    }
+    at = q->free_slot;
+    for (uint32_t i = 0; i < free_count; i++, at = q->slots[at].next) {
+        assert_true(at < q->num && !marks[at]);
+        marks[at] = 1;
+        marked++;
     }
     free(marks);
     assert_int_equal(marked, q->num);
@@ -195,8 +232,9 @@ struct rig_buffer *rig_add(struct rig *r, uint16_t n_out, uint16_t n_in) {
         piece = r->piece_free;
     }
     r->n_desc += (uint32_t)n_out + n_in;
+    r->unpublished += r->layout == VQ_PACKED ? (uint32_t)n_out + n_in : 1;
     fifo_put(&r->added, r->num, b);
-    vq_add(&r->q, VQ_SPLIT, r->segs, n_out, n_in, b);
+    vq_add(&r->q, r->layout, r->segs, n_out, n_in, b);
     memset(r->segs, 0, (n_out + n_in) * sizeof(*r->segs)); /* they are the caller's again */
     return b;
 }
@@ -208,17 +246,17 @@ void rig_add_single(struct rig *r, uint32_t count) {
 }
 
 void rig_publish(struct rig *r) {
-    vq_publish(&r->q, VQ_SPLIT);
+    vq_publish(&r->q, r->layout);
+    r->unnotified += r->unpublished;
+    r->unpublished = 0;
 }
 
 /* The device's view of what is asked for, from the specification, and the driver's, are one. */
 bool rig_notify_needed(struct rig *r) {
-    const uint16_t before = r->q.split.notified_idx;
-    vq_device_notify_due(&r->dev, 0); /* takes over what is new */
-    const uint64_t from = r->dev.seen - (uint16_t)((uint16_t)r->dev.seen - before);
-    const bool due = vq_device_notify_due(&r->dev, from);
-    const bool needed = vq_notify_needed(&r->q, VQ_SPLIT);
+    const bool due = vq_device_notify_due(&r->dev, r->unnotified);
+    const bool needed = vq_notify_needed(&r->q, r->layout);
     assert_int_equal(needed, due);
+    r->unnotified = 0;
     return needed;
 }
 
@@ -248,7 +286,7 @@ static void check_bytes(const struct rig *r, const struct rig_buffer *b) {
 
 unsigned rig_take(struct rig *r, unsigned max) {
     const uint32_t visible = r->used.count - r->unshown;
-    const unsigned count = vq_take_used(&r->q, VQ_SPLIT, r->done, max);
+    const unsigned count = vq_take_used(&r->q, r->layout, r->done, max);
     assert_true(count <= max && count <= visible);
     for (unsigned i = 0; i < count; i++) {
         struct rig_buffer *b = fifo_take(&r->used, r->num);

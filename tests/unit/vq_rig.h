@@ -1,7 +1,8 @@
 /* A queue, a device on its other side, and buffers that know what must come back for them.
  *
- * Each case is one body that runs over EVENT_IDX off and on, ring sizes, and two starts: index 0,
- * and 16 entries before the 16-bit indices wrap. A body uses the rig_ calls, which check whatever
+ * Each case is one body that runs over both layouts, EVENT_IDX off and on, ring sizes, and three
+ * starts: index 0, 16 entries before the wrap (split: of the 16-bit indices; packed: of the lap
+ * whose wrap counter is 0) and the last slot. A body uses the rig_ calls, which check whatever
  * passes: order, lengths, bytes in both directions, and that the driver breaks no rule. */
 #ifndef TESTS_UNIT_VQ_RIG_H
 #define TESTS_UNIT_VQ_RIG_H
@@ -30,9 +31,10 @@ struct rig_fifo {
 struct rig {
     struct vq q;
     struct vq_device dev;
+    enum vq_layout layout;
     bool event_idx;
     uint16_t num;
-    uint16_t start;
+    uint16_t start; /* single buffers that have gone round already */
     void *ring;
     struct vq_slot *slots;
     uint8_t *arena;       /* num pieces of RIG_PIECE bytes */
@@ -46,7 +48,9 @@ struct rig {
     struct rig_fifo used;       /* given back by the device, in that order */
     uint32_t unshown;           /* the last of them are not visible yet */
     uint32_t serial;
-    uint32_t n_desc; /* descriptors that we think are outstanding */
+    uint32_t n_desc;      /* descriptors that we think are outstanding */
+    uint32_t unpublished; /* in the device's positions: buffers, packed: descriptors */
+    uint32_t unnotified;  /* ... published since rig_notify_needed() */
     struct unit_random random;
 };
 
@@ -66,7 +70,7 @@ struct rig_case {
 void rig_run(void **state);
 int rig_teardown(void **state); /* says which rig was up when a case failed */
 
-void rig_up(struct rig *r, bool event_idx, uint16_t num, uint16_t start);
+void rig_up(struct rig *r, enum vq_layout layout, bool event_idx, uint16_t num, uint16_t start);
 void rig_down(struct rig *r);
 
 /* The device was reset: a new ring in the same memory. All buffers must have come back. */
