@@ -119,11 +119,14 @@ ALWAYS_INLINE unsigned vq_packed_take_used(struct vq *q, struct vq_done *done, u
         }
         const uint16_t id = rm_load16(&desc->id);
         const uint32_t written = rm_load32(&desc->len);
-        if (UNLIKELY(id >= q->num || q->slots[id].token == NULL)) {
+        /* More descriptors than were published cannot have been used. */
+        const uint16_t published = (uint16_t)(q->num - q->free_count - p->added_count);
+        if (UNLIKELY(id >= q->num || q->slots[id].token == NULL ||
+                     q->slots[id].n_desc > published)) {
             vq_break(q);
             return i;
         }
-        /* By the text the length counts only beside the flag WRITE (2.8.9), but common devices never
+        /* By the text the length counts only beside the flag WRITE (2.8.4), but common devices never
          * set that flag; in a buffer that they cannot write the length means nothing. */
         const uint32_t len = q->slots[id].in_len != 0 ? written : 0;
         if (UNLIKELY(len > q->slots[id].in_len)) {

@@ -17,10 +17,6 @@ static bool is_aligned(const void *area, uintptr_t align) {
     return (uintptr_t)area % align == 0;
 }
 
-bool vq_device_has_packed(void) {
-    return &vq_device_packed != NULL;
-}
-
 void vq_device_init(struct vq_device *d, const struct vq_device_setup *setup) {
     const size_t num = setup->num;
     *d = (struct vq_device){
@@ -76,7 +72,7 @@ bool vq_device_enter(struct vq_device *d, struct vq_device_buffer *b, const stru
         !vq_device_rule(d, desc->addr >= start && desc->addr < end && desc->len <= end - desc->addr,
                         "2.7.5, 2.8.4: a descriptor points outside of the memory for buffers") ||
         !vq_device_rule(d, in || b->n_in == 0,
-                        "2.7.4.2, 2.8.17: a device-readable descriptor after a device-writable one")) {
+                        "2.7.4.2, 2.8.17: a readable descriptor after a writable one")) {
         return false;
     }
     b->n_in += in;
@@ -166,7 +162,8 @@ bool vq_device_notify_due(struct vq_device *d, uint64_t count) {
 static uint32_t find_buffer(const struct vq_device *d, uint32_t n_desc_min) {
     uint32_t id = 0;
     while (id < d->setup.num &&
-           (!vq_device_outstanding(d, id) || d->buffers[id].n_out + d->buffers[id].n_in < (int)n_desc_min)) {
+           (!vq_device_outstanding(d, id) ||
+            (uint32_t)d->buffers[id].n_out + d->buffers[id].n_in < n_desc_min)) {
         id++;
     }
     return id;
@@ -181,7 +178,8 @@ bool vq_device_fault(struct vq_device *d, enum vq_fault fault) {
                             fault == VQ_FAULT_JUMP_FORWARD || fault == VQ_FAULT_JUMP_BACK;
     const bool no_len = d->setup.packed && id < num && d->buffers[id].n_in == 0 &&
                         (fault == VQ_FAULT_LONG_LEN || fault == VQ_FAULT_HUGE_LEN);
-    if (id == num || no_len || (split_only && d->setup.packed) || (fault == VQ_FAULT_ID_TWICE && !gone)) {
+    if (id == num || no_len || (split_only && d->setup.packed) ||
+        (fault == VQ_FAULT_ID_TWICE && !gone)) {
         return false;
     }
     switch (fault) {

@@ -9,9 +9,9 @@
  * the packed ring a second set of positions counts descriptors, and whether its lap is an even one
  * is the wrap counter.
  *
- * Everything that depends on the layout of the ring stands behind struct vq_device_layout, one table
- * of functions for each of the two. No cmocka in here, so that fuzzers and explorers can use the
- * model too. */
+ * Everything that depends on the layout of the ring stands behind struct vq_device_layout, one
+ * table of functions for each of the two. No cmocka in here, so that fuzzers and explorers can use
+ * the model too. */
 #ifndef TESTS_MODEL_VQ_DEVICE_H
 #define TESTS_MODEL_VQ_DEVICE_H
 
@@ -76,9 +76,6 @@ struct vq_device {
     bool scribbled;                   /* the device itself spoilt the driver's areas */
     const char *violation;            /* the rule that the driver broke first */
 };
-
-/* Is the packed layout part of this build? */
-bool vq_device_has_packed(void);
 
 /* Starts with an empty ring. The areas must be as vq_init() leaves them. */
 void vq_device_init(struct vq_device *d, const struct vq_device_setup *setup);

@@ -4,8 +4,7 @@
 
 #include "tests/model/vq_device.h"
 
-extern const struct vq_device_layout vq_device_split;
-extern const struct vq_device_layout vq_device_packed __attribute__((weak)); /* may be left out */
+extern const struct vq_device_layout vq_device_split, vq_device_packed;
 
 /* Notes the rule when it was not kept, and returns whether it was. */
 bool vq_device_rule(struct vq_device *d, bool kept, const char *rule);

@@ -65,7 +65,7 @@ static bool packed_walk(struct vq_device *d) {
         }
         more = d->packed.held[at % d->setup.num].flags & VIRTQ_DESC_F_NEXT;
     }
-    if (!vq_device_rule(d, buffer.id < d->setup.num, "a buffer id that this model has no place for") ||
+    if (!vq_device_rule(d, buffer.id < d->setup.num, "a buffer id too large for this model") ||
         !vq_device_rule(d, !vq_device_outstanding(d, buffer.id),
                         "2.8.13: the id of a buffer that is outstanding")) {
         return false;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* 2.8.10.1: sizes 16n, 4, 4; alignments 16, 4, 4; areas apart from each other. Any size is allowed. */
+/* 2.8.10.1: sizes 16n, 4, 4; alignments 16, 4, 4; areas apart from each other, for any size. */
 static void test_packed_areas(void **state) {
     (void)state;
     for (uint32_t num = 1; num <= VQ_NUM_MAX; num++) {

@@ -238,8 +238,8 @@ static void test_packed_publish_is_one_release(void **state) {
     assert_int_equal(ring_log_count, 0);
 }
 
-/* The fence stands between the flags and the look at what the device asks for, which is one load, so
- * that its two halves belong together. 2.8.21.3.1 */
+/* The fence stands between the flags and the look at what the device asks for, which is one load,
+ * so that its two halves belong together. 2.8.21.3.1 */
 static void test_packed_notify_fences_before_it_looks(void **state) {
     (void)state;
     for (int event_idx = 0; event_idx < 2; event_idx++) {

@@ -154,9 +154,7 @@ void rig_run(void **state) {
     static const uint16_t sizes[] = {1, 2, 3, 4, 240, 256, VQ_NUM_MAX};
     const struct rig_case *c = *state;
     for (unsigned i = 0; i < ARRAY_SIZE(sizes) && sizes[i] <= c->num_max; i++) {
-        if (vq_device_has_packed()) {
-            run_size(c, VQ_PACKED, sizes[i]);
-        }
+        run_size(c, VQ_PACKED, sizes[i]);
         if (is_power_of_two(sizes[i])) {
             run_size(c, VQ_SPLIT, sizes[i]);
         }
@@ -174,8 +172,8 @@ int rig_teardown(void **state) {
     return 0;
 }
 
-/* Every descriptor is in the free list or in one outstanding buffer, and in only one of them; in the
- * packed ring every id. */
+/* Every descriptor is in the free list or in one outstanding buffer, and in only one of them; in
+ * the packed ring every id. */
 static void check_each_descriptor_once(const struct rig *r) {
     const struct vq *q = &r->q;
     const bool packed = r->layout == VQ_PACKED;
