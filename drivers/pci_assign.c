@@ -99,11 +99,19 @@ static unsigned size_bar(struct pci_dev *d, unsigned i) {
     return bar->is_64 ? 2 : 1;
 }
 
-/* With decoding off meanwhile, so that the probing value is nowhere visible. */
-static void size_bars(struct pci_dev *d) {
+/* Switches decoding off, so that a half-written or probing address is nowhere visible. Returns the
+ * command register as it was. */
+static uint16_t decode_off(const struct pci_dev *d) {
     const uint16_t command = pci_read16(d, PCI_COMMAND);
-    pci_write16(d, PCI_COMMAND,
-                (uint16_t)(command & ~(PCI_COMMAND_IO | PCI_COMMAND_MEMORY)));
+    if (command & (PCI_COMMAND_IO | PCI_COMMAND_MEMORY)) {
+        pci_write16(d, PCI_COMMAND,
+                    (uint16_t)(command & ~(PCI_COMMAND_IO | PCI_COMMAND_MEMORY)));
+    }
+    return command;
+}
+
+static void size_bars(struct pci_dev *d) {
+    const uint16_t command = decode_off(d);
     for (unsigned i = 0; i < bar_count(d);) {
         i += size_bar(d, i);
     }
@@ -116,12 +124,10 @@ static bool bar_usable(const struct pci_bar *bar) {
     return bar->addr >= start && bar->addr < end && bar->size <= end - bar->addr;
 }
 
-/* Decoding is off until the driver switches it on; a half-written address is never decoded. */
+/* Decoding stays off until the driver switches it on. */
 static void set_bar(struct pci_dev *d, unsigned i, uint64_t addr) {
     const unsigned off = PCI_BAR0 + 4 * i;
-    const uint16_t command = pci_read16(d, PCI_COMMAND);
-    pci_write16(d, PCI_COMMAND,
-                (uint16_t)(command & ~(PCI_COMMAND_IO | PCI_COMMAND_MEMORY)));
+    decode_off(d);
     d->bar[i].addr = addr;
     pci_write32(d, off, (uint32_t)addr);
     if (d->bar[i].is_64) {
@@ -165,9 +171,16 @@ static bool is_bridge(const struct pci_dev *d) {
     return d->header_type == PCI_HEADER_BRIDGE && d->secondary != 0;
 }
 
+/* start and end are multiples of BRIDGE_ALIGN below 4 GiB; the register holds the last MiB, not the
+ * end. */
+static void set_window(const struct pci_dev *bridge, uint64_t start, uint64_t end) {
+    pci_write32(bridge, PCI_BRIDGE_MEMORY_BASE,
+                (uint32_t)(end - BRIDGE_ALIGN) | (uint32_t)start >> 16);
+}
+
 /* Places everything on a bus and behind its bridges one after the other from `at`, and returns the
- * end, or more than fits anywhere. Every bridge gets a window of its own. Writes addresses and windows, or only measures. I/O
- * ports are not forwarded: only memory is needed. */
+ * end, or more than fits anywhere. Every bridge gets a window of its own. Writes addresses and
+ * windows, or only measures. I/O ports are not forwarded: only memory is needed. */
 static uint64_t place_bus(unsigned bus, uint64_t at, bool write) {
     for (unsigned i = 0; i < pci_dev_count; i++) {
         struct pci_dev *d = &pci_devs[i];
@@ -192,8 +205,7 @@ static uint64_t place_bus(unsigned bus, uint64_t at, bool write) {
             const uint64_t start = align_up(at, BRIDGE_ALIGN);
             at = align_up(place_bus(d->secondary, start, write), BRIDGE_ALIGN);
             if (write && at > start) {
-                pci_write32(d, PCI_BRIDGE_MEMORY_BASE,
-                            (uint32_t)(at - BRIDGE_ALIGN) | (uint32_t)start >> 16);
+                set_window(d, start, at);
             }
         }
     }
@@ -214,8 +226,7 @@ static int assign_bridge(const struct pci_dev *bridge) {
         return ERR_RESOURCE;
     }
     place_bus(bridge->secondary, start, true);
-    pci_write32(bridge, PCI_BRIDGE_MEMORY_BASE,
-                (uint32_t)(start + size - BRIDGE_ALIGN) | (uint32_t)start >> 16);
+    set_window(bridge, start, start + size);
     return ERR_OK;
 }
 
