@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum {
-    VLAN_TAG_LEN = 4, /* room for one, whoever sends it */
+    VLAN_TAG_LEN = 4,       /* room for one, whoever sends it */
     POOL_SPARE_MIN = 64,    /* beside the ring's own */
     POOL_SPARE_MAX = 32768,
 };
@@ -214,10 +214,6 @@ static int allocate(struct net_dev *nd, const struct config *cfg, size_t budget)
 }
 
 static int queue_start(struct net_dev *nd, struct net_queue *queue) {
-    if (virtio_pci_queue_max(&nd->pci, queue->index) < queue->vq.num) {
-        NET_ERROR(nd, "queue %u: the device came back with a smaller one", queue->index);
-        return ERR_DEVICE;
-    }
     vq_init(&queue->vq, layout(nd), queue->vq.num, false, queue->memory, queue->slots);
     const int err = virtio_pci_queue_enable(&nd->pci, queue->index, &queue->vq, queue->memory,
                                             &queue->doorbell);
@@ -354,9 +350,25 @@ static void drain(struct net_dev *nd, void (*lost)(struct net_dev *nd, void *tok
     }
 }
 
+static bool queue_fits(struct net_dev *nd, const struct net_queue *queue) {
+    if (virtio_pci_queue_max(&nd->pci, queue->index) < queue->vq.num) {
+        NET_ERROR(nd, "queue %u: the device came back with a smaller one", queue->index);
+        return false;
+    }
+    return true;
+}
+
+/* After a restart: buffers and rings keep their size and shape, so the device must not want others. */
+static int check_unchanged(struct net_dev *nd) {
+    if (nd->mtu + (uint32_t)(NET_ETH_HDR_LEN + VLAN_TAG_LEN) > nd->pool.room ||
+        layout(nd) != nd->rx.vq.layout) {
+        NET_ERROR(nd, "the device came back with another MTU or ring layout");
+        return ERR_DEVICE;
+    }
+    return queue_fits(nd, &nd->rx) && queue_fits(nd, &nd->tx) ? ERR_OK : ERR_DEVICE;
+}
+
 static void restart(struct net_dev *nd, void (*lost)(struct net_dev *nd, void *token)) {
-    const uint16_t mtu = nd->mtu;
-    const enum vq_layout before = nd->rx.vq.layout;
     if (nd->running) {
         give_up(nd, ERR_DEVICE);
     }
@@ -364,8 +376,10 @@ static void restart(struct net_dev *nd, void (*lost)(struct net_dev *nd, void *t
     int err = negotiate(nd);
     if (err == ERR_OK) {
         drain(nd, lost);
-        /* Buffers and rings keep their size and shape. */
-        err = nd->mtu > mtu || layout(nd) != before ? ERR_DEVICE : read_mac(nd);
+        err = check_unchanged(nd);
+    }
+    if (err == ERR_OK) {
+        err = read_mac(nd);
     }
     if (err == ERR_OK) {
         err = start(nd);
