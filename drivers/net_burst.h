@@ -59,7 +59,8 @@ ALWAYS_INLINE unsigned rx_burst_body(struct net_dev *nd, struct pktbuf **out, un
             pktbuf_put(buf);
             continue;
         }
-        buf->len = done[i].len - nd->hdr_len;
+        buf->len = buf->frame_len = done[i].len - nd->hdr_len;
+        buf->next = NULL;
         rx->stats.bytes += buf->len;
         out[count++] = buf;
     }

@@ -94,10 +94,18 @@ extern unsigned net_dev_count;
  * the reason was logged. */
 int net_probe(const struct config *cfg);
 
-/* Takes up to max received frames (at most NET_BURST_MAX); buf->data and buf->len give the frame.
- * The caller owns the buffers and gives them back with pktbuf_put(). Posts free buffers again in
- * batches. */
+/* Takes up to max received frames (at most NET_BURST_MAX). A frame is frame_len bytes in one buffer
+ * or, with MRG_RXBUF, in several that hang together by `next`; data and len tell where they lie in
+ * each. The caller owns all of them and gives each back with pktbuf_put(). Posts free buffers again
+ * in batches. */
 unsigned net_rx_burst(struct net_dev *nd, struct pktbuf **out, unsigned max);
+
+/* The virtio header of a received frame, by its first buffer (5.1.6.4). The device wrote it: read each
+ * field once. Flags are meaningful with GUEST_CSUM only. */
+ALWAYS_INLINE const struct virtio_net_hdr *net_rx_header(const struct net_dev *nd,
+                                                         struct pktbuf *buf) {
+    return (const struct virtio_net_hdr *)(const void *)(pktbuf_room(buf) - nd->hdr_len);
+}
 
 /* Posts every free buffer that the receive ring has room for, whatever the batch. */
 void net_rx_refill(struct net_dev *nd);
@@ -109,7 +117,8 @@ ALWAYS_INLINE bool net_rx_can_keep(const struct net_dev *nd) {
 }
 
 /* Queues one frame of n segments (1 to NET_TX_SEG_MAX) that together are len bytes of frame. seg[0]
- * starts with nd->hdr_len bytes of virtio header, all zero (no offloads), followed by the frame.
+ * starts with nd->hdr_len bytes of virtio header followed by the frame. The header is all zero, but
+ * with CSUM negotiated it may ask for one checksum (5.1.6.2).
  * Returns true when the frame was accepted: the memory then stays untouched until token comes back
  * from net_tx_done(). False: it was not, and counted under its cause. The device sees it after
  * net_tx_flush(). */

@@ -219,7 +219,11 @@ enum { VIRTIO_NET_S_LINK_UP = 1 };
 enum { VIRTIO_NET_QUEUE_RX = 0, VIRTIO_NET_QUEUE_TX = 1 };
 
 /* 5.1.6 Device operation: the header in front of every frame. */
-enum { VIRTIO_NET_HDR_GSO_NONE = 0 };
+enum {
+    VIRTIO_NET_HDR_F_NEEDS_CSUM = 1, /* csum_start and csum_offset say which checksum is to be made */
+    VIRTIO_NET_HDR_F_DATA_VALID = 2, /* received only: the checksum was checked */
+    VIRTIO_NET_HDR_GSO_NONE = 0,
+};
 
 struct virtio_net_hdr {
     uint8_t flags;

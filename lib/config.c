@@ -28,6 +28,7 @@ struct config_key {
 
 static const struct config_choice config_apps[] = {
     {"echo", CONFIG_APP_ECHO, false},
+    {"ping", CONFIG_APP_PING, false},
     {"crash-test", CONFIG_APP_CRASH_TEST, false},
     {"fwd", 0, true},
     {"gen", 0, true},
@@ -44,30 +45,56 @@ static const struct config_choice config_rings[] = {
 
 static const struct config_choice config_modes[] = {
     {"poll", CONFIG_MODE_POLL, false},
-    {"irq", 0, true},
-    {"adaptive", 0, true},
+    {"irq", CONFIG_MODE_IRQ, false},
+    {"adaptive", CONFIG_MODE_ADAPTIVE, false},
     {NULL, 0, false},
 };
 
-#define CHOICE(key, list) {#key, CONFIG_CHOICE, offsetof(struct config, key), 0, list, 0, 0, 0}
-#define NUMBER(key, min, max)                                                                      \
-    {#key, CONFIG_NUMBER, offsetof(struct config, key), 0, NULL, min, max, 0}
+static const struct config_choice config_protos[] = {
+    {"icmp", CONFIG_PROTO_ICMP, false},
+    {"udp", CONFIG_PROTO_UDP, false},
+    {"tcp", CONFIG_PROTO_TCP, false},
+    {NULL, 0, false},
+};
+
+enum {
+    APPS_ALL = 0,
+    APPS_PING = 1 << CONFIG_APP_PING,
+    APPS_CRASH_TEST = 1 << CONFIG_APP_CRASH_TEST,
+};
+
+#define CHOICE(key, list, apps)                                                                    \
+    {#key, CONFIG_CHOICE, offsetof(struct config, key), 0, list, 0, 0, apps}
+#define NUMBER(key, min, max, apps)                                                                \
+    {#key, CONFIG_NUMBER, offsetof(struct config, key), 0, NULL, min, max, apps}
 #define TEXT(key, apps)                                                                            \
     {#key, CONFIG_TEXT, offsetof(struct config, key), sizeof(((struct config *)0)->key),           \
      NULL, 0, 0, apps}
 
 static const struct config_key config_keys[] = {
-    CHOICE(app, config_apps),
-    CHOICE(ring, config_rings),
-    CHOICE(mode, config_modes),
-    NUMBER(queue, 1, 32768),
-    NUMBER(seconds, 0, 1000000),
-    NUMBER(stats, 0, 86400),
-    TEXT(ip, 0),
-    TEXT(gw, 0),
-    TEXT(ip6, 0),
-    TEXT(features, 0),
-    TEXT(kind, 1u << CONFIG_APP_CRASH_TEST),
+    CHOICE(app, config_apps, APPS_ALL),
+    CHOICE(ring, config_rings, APPS_ALL),
+    CHOICE(mode, config_modes, APPS_ALL),
+    NUMBER(intx, 0, 1, APPS_ALL),
+    NUMBER(idle_us, 0, 1000000, APPS_ALL),
+    NUMBER(queue, 1, 32768, APPS_ALL),
+    NUMBER(seconds, 0, 1000000, APPS_ALL),
+    NUMBER(stats, 0, 86400, APPS_ALL),
+    TEXT(ip, APPS_ALL),
+    TEXT(gw, APPS_ALL),
+    TEXT(ip6, APPS_ALL),
+    TEXT(features, APPS_ALL),
+    TEXT(mac, APPS_ALL),
+    NUMBER(vlan, 1, 4094, APPS_ALL),
+    TEXT(coalesce, APPS_ALL),
+    TEXT(kind, APPS_CRASH_TEST),
+    TEXT(dst, APPS_PING),
+    CHOICE(proto, config_protos, APPS_PING),
+    NUMBER(port, 1, 65535, APPS_PING),
+    NUMBER(count, 0, 1000000000, APPS_PING),
+    NUMBER(size, 0, 65000, APPS_PING),
+    NUMBER(interval_us, 0, 10000000, APPS_PING),
+    NUMBER(timeout_ms, 1, 60000, APPS_PING),
 };
 
 _Static_assert(ARRAY_SIZE(config_keys) <= 32, "config_parse() marks the keys seen in 32 bits");
@@ -178,6 +205,12 @@ static int config_check_apps(const struct config *cfg, uint32_t seen, struct con
     if (cfg->app == CONFIG_APP_CRASH_TEST && cfg->kind[0] == '\0') {
         return config_fail(error, "app=crash-test: needs kind=");
     }
+    if (cfg->app == CONFIG_APP_PING && cfg->dst[0] == '\0') {
+        return config_fail(error, "app=ping: needs dst=");
+    }
+    if (cfg->intx != 0 && cfg->mode == CONFIG_MODE_POLL) {
+        return config_fail(error, "intx=1: mode=poll takes no interrupts");
+    }
     return ERR_OK;
 }
 
@@ -186,7 +219,16 @@ int config_parse(struct config *cfg, const char *cmdline, char *error_text, size
     uint32_t seen = 0;
     ASSERT(error_size > 0);
 
-    *cfg = (struct config){.ip = "dhcp", .ip6 = "auto"};
+    *cfg = (struct config){
+        .ip = "dhcp",
+        .ip6 = "auto",
+        .idle_us = 100,
+        .port = 7,
+        .count = 10,
+        .size = 56,
+        .interval_us = 100000,
+        .timeout_ms = 1000,
+    };
     error_text[0] = '\0';
     while (true) {
         char word[288];

@@ -22,11 +22,11 @@ enum {
 struct pktbuf_pool;
 
 struct pktbuf {
-    struct pktbuf *next; /* free list */
+    struct pktbuf *next; /* free list; of a received frame: its next piece, NULL in the last */
     struct pktbuf_pool *pool;
-    uint8_t *data; /* first byte of the frame */
-    uint32_t len;  /* of the frame */
-    uint32_t reserved;
+    uint8_t *data; /* first byte of the frame, or of this piece of it */
+    uint32_t len;  /* bytes from there on in this buffer */
+    uint32_t frame_len; /* of the whole frame, in its first piece */
     /* For whoever owns the buffer, directly in front of the headroom: the protocol stack keeps its
      * own packet header here. */
     uint64_t owner[PKTBUF_OWNER_SIZE / 8];

@@ -142,8 +142,6 @@ static void test_choices(void **state) {
     refuse("app=fwd", "app=fwd|not have it yet");
     refuse("app=gen", "app=gen|not have it yet");
     refuse("app=sink", "app=sink|not have it yet");
-    refuse("mode=irq", "mode=irq|not have it yet");
-    refuse("mode=adaptive", "mode=adaptive|not have it yet");
 }
 
 static void test_words(void **state) {
