@@ -76,12 +76,12 @@ ring3_enter:
         xorl    %ebp, %ebp              /* ends the frame chain for backtraces */
         iretq
 
-/* One stub of 16 bytes for each vector: vectors without an error code push a 0 in its place. */
+/* One stub of 16 bytes for each of the vectors up to WAIT_VECTOR_SPURIOUS: those without an error code push a 0 in its place. */
         .balign 16
         .globl trap_stubs
 trap_stubs:
         .set    vector, 0
-        .rept   64
+        .rept   96
         .balign 16
         .if     !((vector == 8) || ((vector >= 10) && (vector <= 14)) || (vector == 17) || \
                   (vector == 21) || (vector == 29) || (vector == 30))

@@ -14,7 +14,7 @@ enum {
     VECTOR_DOUBLE_FAULT = 8,
     VECTOR_GENERAL_PROTECTION = 13,
     VECTOR_MACHINE_CHECK = 18,
-    VECTOR_COUNT = 64,
+    VECTOR_COUNT = WAIT_VECTOR_SPURIOUS + 1, /* as many stubs has entry.S */
     OPCODE_HLT = 0xf4,
 };
 
@@ -142,7 +142,12 @@ static void interrupt(uint64_t vector) {
     wait_state.interrupts++;
     if (vector == WAIT_VECTOR_SPURIOUS) {
         wait_state.spurious++; /* not acknowledged, Intel SDM volume 3, 11.9 */
-    } else {
+        return;
+    }
+    wait_state.count[vector - WAIT_VECTOR_FIRST]++;
+    /* INTx: the line stays asserted until ring 3 has read the device's ISR register. Acknowledged
+     * here it would come again at once, for ever; irq_intx_ack() does it after that. */
+    if (vector != WAIT_VECTOR_INTX) {
         *(volatile uint32_t *)LAPIC_EOI = 0;
     }
 }
