@@ -103,7 +103,8 @@ vq_rig := $(SEAM_ASSERT) tests/unit/vq_rig.c $(MODEL_VQ) drivers/vq.c
 pci_rig := $(SEAM_ASSERT) $(SEAM_IO) tests/model/pci_bus.c drivers/pci.c drivers/pci_assign.c lib/log.c
 virtio_rig := $(pci_rig) tests/model/virtio_device.c $(MODEL_VQ) drivers/virtio_pci.c \
 	drivers/virtio_features.c drivers/vq.c
-net_rig := $(virtio_rig) drivers/virtio_net.c drivers/net_report.c drivers/net_rxtx.c lib/config.c \
+net_rig := $(virtio_rig) drivers/virtio_net.c $(wildcard drivers/net_*.c) drivers/irq.c \
+	drivers/msix.c drivers/lapic.c lib/wait.c lib/config.c \
 	lib/dma.c lib/json.c lib/pktbuf.c
 UNIT_test_vq := $(vq_rig)
 UNIT_test_vq_notify := $(vq_rig)

@@ -3,6 +3,7 @@
 
 #include "drivers/acpi.h"
 #include "drivers/clock.h"
+#include "drivers/lapic.h"
 #include "drivers/pci.h"
 #include "drivers/serial.h"
 #include "drivers/virtio_net.h"
@@ -128,6 +129,9 @@ void user_main(void) {
             fail();
         }
         exit_guest(EXIT_STATUS_OK);
+    }
+    if (config.mode != CONFIG_MODE_POLL) {
+        lapic_init();
     }
     const int pci_err = init_pci();
     print_boot_event();

@@ -1,6 +1,6 @@
-/* Receive and transmit bursts of virtio-net. Written once, with the ring layout as an argument that
- * is constant in each instance (net_rxtx.c), so that every ring operation is inlined and nothing is
- * called through a pointer. */
+/* Receive and transmit bursts of virtio-net. Written once, with the ring layout and whether frames may
+ * come in several buffers as arguments that are constant in each instance (net_rxtx.c), so that every
+ * ring operation is inlined and nothing is called through a pointer. */
 #ifndef DRIVERS_NET_BURST_H
 #define DRIVERS_NET_BURST_H
 
@@ -13,7 +13,7 @@ enum { NET_REFILL_BATCH = 32 };
 ALWAYS_INLINE void burst_publish(struct net_queue *queue, enum vq_layout layout) {
     vq_publish(&queue->vq, layout);
     if (vq_notify_needed(&queue->vq, layout)) {
-        virtio_pci_ring(&queue->doorbell);
+        virtio_pci_ring(&queue->doorbell, vq_notify_position(&queue->vq, layout));
         queue->stats.kicks++;
     }
 }
@@ -41,8 +41,71 @@ ALWAYS_INLINE void rx_refill_body(struct net_dev *nd, enum vq_layout layout) {
     }
 }
 
+/* The first buffers of a frame whose rest is not used yet; taken up by the next call. */
+ALWAYS_INLINE void rx_begin(struct net_dev *nd, struct pktbuf *buf, uint32_t missing) {
+    nd->rx_first = nd->rx_last = buf;
+    nd->rx_missing = missing;
+}
+
+/* A further buffer of a frame: no header, data from its first byte on (5.1.6.4). Returns the frame
+ * when this was its last one, NULL before, and for a frame that is dropped. */
+ALWAYS_INLINE struct pktbuf *rx_continue(struct net_dev *nd, struct pktbuf *buf, uint32_t len) {
+    struct pktbuf *first = nd->rx_first;
+    buf->data = pktbuf_room(buf) - nd->hdr_len;
+    buf->len = len;
+    buf->next = NULL;
+    nd->rx_last->next = buf;
+    nd->rx_last = buf;
+    first->frame_len += len;
+    if (--nd->rx_missing > 0) {
+        return NULL;
+    }
+    if (first->frame_len >= NET_FRAME_MIN && first->frame_len <= NET_FRAME_MAX) {
+        return first;
+    }
+    if (first->frame_len > NET_FRAME_MAX) {
+        nd->rx.stats.drop_too_long++;
+    } else {
+        nd->rx.stats.drop_short++;
+    }
+    pktbuf_put_frame(first);
+    return NULL;
+}
+
+/* The first buffer of a frame, most often its only one. Returns the frame when it is complete. */
+ALWAYS_INLINE struct pktbuf *rx_first(struct net_dev *nd, struct pktbuf *buf, uint32_t len,
+                                      const bool mrg_rxbuf) {
+    if (UNLIKELY(len < nd->hdr_len)) {
+        nd->rx.stats.drop_short++;
+        pktbuf_put(buf);
+        return NULL;
+    }
+    buf->len = buf->frame_len = len - nd->hdr_len;
+    buf->next = NULL;
+    if (mrg_rxbuf) {
+        /* Without MRG_RXBUF the field says nothing new, and not every device sets it. */
+        const uint16_t buffers = rm_load16(&net_rx_header(nd, buf)->num_buffers);
+        if (UNLIKELY(buffers != 1)) {
+            if (buffers == 0 || buffers > nd->rx.vq.num) {
+                vq_break(&nd->rx.vq); /* such a frame cannot be */
+                nd->rx.stats.drop_short++;
+                pktbuf_put(buf);
+            } else {
+                rx_begin(nd, buf, buffers - 1u);
+            }
+            return NULL;
+        }
+    }
+    if (UNLIKELY(buf->len < NET_FRAME_MIN)) {
+        nd->rx.stats.drop_short++;
+        pktbuf_put(buf);
+        return NULL;
+    }
+    return buf;
+}
+
 ALWAYS_INLINE unsigned rx_burst_body(struct net_dev *nd, struct pktbuf **out, unsigned max,
-                                     enum vq_layout layout) {
+                                     enum vq_layout layout, const bool mrg_rxbuf) {
     struct net_queue *rx = &nd->rx;
     struct vq_done done[NET_BURST_MAX];
     unsigned count = 0;
@@ -53,16 +116,13 @@ ALWAYS_INLINE unsigned rx_burst_body(struct net_dev *nd, struct pktbuf **out, un
     rx->stats.empty_polls += used == 0;
     rx->stats.ring_empty += used != 0 && rx->vq.free_count == rx->vq.num;
     for (unsigned i = 0; i < used; i++) {
-        struct pktbuf *buf = done[i].token;
-        if (UNLIKELY(done[i].len < nd->hdr_len + (uint32_t)NET_FRAME_MIN)) {
-            rx->stats.drop_short++;
-            pktbuf_put(buf);
-            continue;
+        struct pktbuf *frame = mrg_rxbuf && UNLIKELY(nd->rx_missing > 0)
+                                   ? rx_continue(nd, done[i].token, done[i].len)
+                                   : rx_first(nd, done[i].token, done[i].len, mrg_rxbuf);
+        if (LIKELY(frame != NULL)) {
+            rx->stats.bytes += frame->frame_len;
+            out[count++] = frame;
         }
-        buf->len = buf->frame_len = done[i].len - nd->hdr_len;
-        buf->next = NULL;
-        rx->stats.bytes += buf->len;
-        out[count++] = buf;
     }
     rx->stats.packets += count;
     if (rx->vq.free_count >= rx->refill_at) {
@@ -78,11 +138,11 @@ ALWAYS_INLINE bool tx_add_body(struct net_dev *nd, const struct vq_seg *seg, uns
         tx->stats.drop_link_down++;
         return false;
     }
-    if (UNLIKELY(len > nd->mtu + (uint32_t)NET_ETH_HDR_LEN || n > NET_TX_SEG_MAX || n > tx->vq.num)) {
+    if (UNLIKELY(len > nd->tx_len_max || n > NET_TX_SEG_MAX || n > tx->vq.num)) {
         tx->stats.drop_too_long++;
         return false;
     }
-    if (UNLIKELY(n > tx->vq.free_count)) {
+    if (UNLIKELY(vq_slots_needed(&tx->vq, n) > tx->vq.free_count)) {
         tx->stats.ring_full++;
         tx->stats.drop_ring_full++;
         return false;
@@ -106,6 +166,7 @@ ALWAYS_INLINE unsigned tx_done_body(struct net_dev *nd, void **tokens, unsigned 
     const unsigned used = vq_take_used(&nd->tx.vq, layout, done, max);
     nd->tx.stats.polls++;
     nd->tx.stats.empty_polls += used == 0;
+    nd->tx.done += used;
     for (unsigned i = 0; i < used; i++) {
         tokens[i] = done[i].token;
     }

@@ -13,7 +13,7 @@ const struct net_counter net_counters[] = {
     COUNTER(drop_no_memory, "Received frames that the protocol stack had no memory for"),
     COUNTER(drop_ring_full, "Frames not sent because the ring was full"),
     COUNTER(drop_link_down, "Frames not sent because the link or the device was down"),
-    COUNTER(drop_too_long, "Frames not sent because they were longer than the MTU allows"),
+    COUNTER(drop_too_long, "Frames longer than the MTU allows, or than 65535 bytes received"),
     COUNTER(drop_reset, "Frames that the device held when it was reset"),
     COUNTER(copies, "Received frames copied out because packet buffers ran low"),
     COUNTER(kicks, "Available buffer notifications (doorbell writes)"),
@@ -23,8 +23,9 @@ const struct net_counter net_counters[] = {
     COUNTER(ring_full, "Frames that found the transmit ring full"),
     COUNTER(ring_empty, "Times the device had used every receive buffer"),
     COUNTER(refills, "Batches of receive buffers made available"),
-    COUNTER(wakeups, "Wake-ups from sleep with work in this queue"),
+    COUNTER(wakeups, "Sleeps that an interrupt of this queue ended"),
     COUNTER(rechecks_hit, "Work found by the check after notifications were armed"),
+    COUNTER(resets, "Resets of this queue alone, after the device broke its protocol"),
 };
 const size_t net_counter_count = ARRAY_SIZE(net_counters);
 
@@ -33,13 +34,7 @@ unsigned net_feature_names(const struct net_dev *nd, const char *names[VIRTIO_FE
 }
 
 const char *net_layout_name(const struct net_queue *queue) {
-    switch (queue->vq.layout) {
-    case VQ_SPLIT:
-        return "split";
-    case VQ_PACKED:
-        return "packed";
-    }
-    return "?";
+    return vq_is_packed(queue->vq.layout) ? "packed" : "split";
 }
 
 const char *net_mac_text(const struct net_dev *nd, char text[NET_MAC_TEXT_MAX]) {
@@ -71,7 +66,14 @@ void net_print_device(const struct net_dev *nd, const struct config *cfg) {
     json_u64(&j, "rx_size", nd->rx.vq.num);
     json_u64(&j, "tx_size", nd->tx.vq.num);
     json_u64(&j, "buffers", nd->pool.total);
+    if (nd->speed <= VIRTIO_NET_SPEED_MAX) {
+        json_u64(&j, "speed_mbps", nd->speed);
+    }
+    if (nd->duplex <= VIRTIO_NET_DUPLEX_FULL) {
+        json_string(&j, "duplex", nd->duplex == VIRTIO_NET_DUPLEX_FULL ? "full" : "half");
+    }
     json_string(&j, "mode", config_mode_name(cfg->mode));
+    json_string(&j, "irq", net_irq_name(nd));
     json_close(&j);
     json_print(&j);
 }

@@ -1,14 +1,29 @@
-/* The instances of the bursts, one for each ring layout, and the one test per burst that chooses. */
+/* The instances of the bursts, and the one choice per burst among them. */
 #include "drivers/net_burst.h"
 
+/* The value of CALL with the layout as a constant. */
+#define FOR_LAYOUT(layout_value, CALL)                                                             \
+    do {                                                                                           \
+        switch (layout_value) {                                                                    \
+        case VQ_SPLIT:                                                                             \
+            return CALL(VQ_SPLIT);                                                                 \
+        case VQ_SPLIT_IN_ORDER:                                                                    \
+            return CALL(VQ_SPLIT_IN_ORDER);                                                        \
+        case VQ_PACKED:                                                                            \
+            return CALL(VQ_PACKED);                                                                \
+        case VQ_PACKED_IN_ORDER:                                                                   \
+            return CALL(VQ_PACKED_IN_ORDER);                                                       \
+        }                                                                                          \
+        __builtin_unreachable();                                                                   \
+    } while (0)
+
 unsigned net_rx_burst(struct net_dev *nd, struct pktbuf **out, unsigned max) {
-    switch (nd->rx.vq.layout) {
-    case VQ_SPLIT:
-        return rx_burst_body(nd, out, max, VQ_SPLIT);
-    case VQ_PACKED:
-        return rx_burst_body(nd, out, max, VQ_PACKED);
+#define RX_MRG(layout) rx_burst_body(nd, out, max, layout, true)
+#define RX_ONE(layout) rx_burst_body(nd, out, max, layout, false)
+    if (nd->mrg_rxbuf) {
+        FOR_LAYOUT(nd->rx.vq.layout, RX_MRG);
     }
-    __builtin_unreachable();
+    FOR_LAYOUT(nd->rx.vq.layout, RX_ONE);
 }
 
 void net_rx_refill(struct net_dev *nd) {
@@ -17,32 +32,16 @@ void net_rx_refill(struct net_dev *nd) {
 
 bool net_tx_add(struct net_dev *nd, const struct vq_seg *seg, unsigned n, uint32_t len,
                 void *token) {
-    switch (nd->tx.vq.layout) {
-    case VQ_SPLIT:
-        return tx_add_body(nd, seg, n, len, token, VQ_SPLIT);
-    case VQ_PACKED:
-        return tx_add_body(nd, seg, n, len, token, VQ_PACKED);
-    }
-    __builtin_unreachable();
+#define TX_ADD(layout) tx_add_body(nd, seg, n, len, token, layout)
+    FOR_LAYOUT(nd->tx.vq.layout, TX_ADD);
 }
 
 void net_tx_flush(struct net_dev *nd) {
-    switch (nd->tx.vq.layout) {
-    case VQ_SPLIT:
-        tx_flush_body(nd, VQ_SPLIT);
-        break;
-    case VQ_PACKED:
-        tx_flush_body(nd, VQ_PACKED);
-        break;
-    }
+#define TX_FLUSH(layout) tx_flush_body(nd, layout)
+    FOR_LAYOUT(nd->tx.vq.layout, TX_FLUSH);
 }
 
 unsigned net_tx_done(struct net_dev *nd, void **tokens, unsigned max) {
-    switch (nd->tx.vq.layout) {
-    case VQ_SPLIT:
-        return tx_done_body(nd, tokens, max, VQ_SPLIT);
-    case VQ_PACKED:
-        return tx_done_body(nd, tokens, max, VQ_PACKED);
-    }
-    __builtin_unreachable();
+#define TX_DONE(layout) tx_done_body(nd, tokens, max, layout)
+    FOR_LAYOUT(nd->tx.vq.layout, TX_DONE);
 }

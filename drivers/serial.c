@@ -46,10 +46,11 @@ static void serial_send_fifo(void) {
     buffer.tail += count;
 }
 
-static void serial_poll(void) {
+static bool serial_poll(void) {
     if (buffer.head != buffer.tail && serial_ready()) {
         serial_send_fifo();
     }
+    return buffer.head != buffer.tail;
 }
 
 static void serial_flush(void) {

@@ -71,6 +71,28 @@ unsigned virtio_feature_names(const struct virtio_features *f,
     return count;
 }
 
+/* 5.1.3.1. What needs another one with needs of its own comes behind it. */
+static const struct {
+    uint8_t bit, needs;
+} feature_needs[] = {
+    {VIRTIO_NET_F_CTRL_RX, VIRTIO_NET_F_CTRL_VQ},
+    {VIRTIO_NET_F_CTRL_VLAN, VIRTIO_NET_F_CTRL_VQ},
+    {VIRTIO_NET_F_GUEST_ANNOUNCE, VIRTIO_NET_F_CTRL_VQ},
+    {VIRTIO_NET_F_GUEST_ANNOUNCE, VIRTIO_NET_F_STATUS}, /* the field that asks for it (5.1.4) */
+    {VIRTIO_NET_F_CTRL_MAC_ADDR, VIRTIO_NET_F_CTRL_VQ},
+    {VIRTIO_NET_F_CTRL_MAC_ADDR, VIRTIO_NET_F_CTRL_RX}, /* for all of its class (5.1.6.5.2) */
+    {VIRTIO_NET_F_NOTF_COAL, VIRTIO_NET_F_CTRL_VQ},
+    {VIRTIO_NET_F_VQ_NOTF_COAL, VIRTIO_NET_F_CTRL_VQ},
+};
+
+void virtio_feature_close(struct virtio_features *f) {
+    for (size_t i = 0; i < ARRAY_SIZE(feature_needs); i++) {
+        if (!virtio_feature_get(f, feature_needs[i].needs)) {
+            virtio_feature_clear(f, feature_needs[i].bit);
+        }
+    }
+}
+
 static bool feature_set_by_name(struct virtio_features *f, const char *name, size_t len) {
     for (size_t i = 0; i < ARRAY_SIZE(feature_names); i++) {
         if (strlen(feature_names[i].name) == len &&

@@ -29,6 +29,9 @@ enum { VIRTIO_FEATURE_NAMES_MAX = 64 };
 unsigned virtio_feature_names(const struct virtio_features *f,
                               const char *names[VIRTIO_FEATURE_NAMES_MAX]);
 
+/* Takes out of f whatever needs a feature that f does not have (5.1.3.1). */
+void virtio_feature_close(struct virtio_features *f);
+
 /* Parses "-name,-name" into the set of masked features. ERR_CONFIG and the reason in error for an
  * unknown name or another form; an empty list is fine. */
 int virtio_feature_mask(const char *list, struct virtio_features *masked, char *error,

@@ -1,12 +1,18 @@
-/* virtio-net (5.1): one receive and one transmit queue of a network device, driven by bursts.
+/* virtio-net (5.1): one receive and one transmit queue of a network device, driven by bursts, and its
+ * control queue.
  *
  * Frames go in and out without a copy: received ones arrive in packet buffers of the device's pool,
  * sent ones are lists of segments that belong to the caller until their token comes back.
  *
- * What this does not do: protocols, checksums, several queue pairs, interrupts. */
+ * Everything is polled. To sleep, a caller arms the notifications of each device with net_arm(), which
+ * looks once more, and waits only if nothing was there; after the wake-up come net_interrupts_take()
+ * and net_disarm(). In poll mode the device is never given a way to interrupt.
+ *
+ * What this does not do: protocols, checksums, several queue pairs. */
 #ifndef DRIVERS_VIRTIO_NET_H
 #define DRIVERS_VIRTIO_NET_H
 
+#include "drivers/msix.h"
 #include "drivers/virtio_pci.h"
 #include "drivers/vq.h"
 #include "lib/config.h"
@@ -21,6 +27,8 @@ enum {
     NET_MTU_DEFAULT = 1500,
     NET_MTU_MIN = 68,       /* RFC 791; a device that offers less is lying */
     NET_MTU_MAX = 9216,     /* a larger offer is not accepted */
+    NET_VLAN_TAG_LEN = 4,   /* room for one tag in each frame, whoever sends it */
+    NET_FRAME_MAX = 65535,  /* longer received frames, of many buffers, are dropped */
 };
 
 /* Counters of one queue. All count from boot; a restart of the device does not clear them. Every
@@ -32,7 +40,7 @@ struct net_stats {
     uint64_t drop_no_memory;  /* the stack had no memory for it */
     uint64_t drop_ring_full;  /* tx: no descriptors left */
     uint64_t drop_link_down;  /* tx: the link is down or the device is being restarted */
-    uint64_t drop_too_long;   /* tx: over the MTU, or too many segments */
+    uint64_t drop_too_long;   /* tx: over the MTU, or too many segments; rx: over NET_FRAME_MAX */
     uint64_t drop_reset;      /* frames that the device held when it had to be reset */
     uint64_t copies;          /* rx: frames copied out because packet buffers ran low */
     uint64_t kicks;           /* doorbell writes */
@@ -42,8 +50,9 @@ struct net_stats {
     uint64_t ring_full;       /* tx: an add found no room */
     uint64_t ring_empty;      /* rx: a poll found that the device had used every buffer it had */
     uint64_t refills;         /* rx: batches of buffers made available */
-    uint64_t wakeups;
-    uint64_t rechecks_hit;
+    uint64_t wakeups;         /* sleeps that an interrupt of this queue ended */
+    uint64_t rechecks_hit;    /* work found by the look after notifications were asked for */
+    uint64_t resets;          /* of this queue alone, with RING_RESET */
 };
 
 /* Name and meaning of each counter of struct net_stats, in the order of printing. device_errors is
@@ -63,25 +72,75 @@ struct net_queue {
     uint16_t index; /* of the virtqueue in the device */
     uint16_t num_max;   /* what the device offered */
     uint16_t refill_at; /* rx: free descriptors at which buffers are posted again */
+    uint16_t msix_entry; /* VIRTIO_MSI_NO_VECTOR: none */
+    uint8_t vector;      /* of the CPU, 0: none */
+    uint32_t vector_seen; /* its count when net_interrupts_take() last looked */
+    uint64_t done;        /* tx: frames that the device is through with */
     void *memory;
+    void *indirect; /* descriptor tables, NULL: none */
     struct vq_slot *slots;
     struct net_stats stats;
+};
+
+/* How a device interrupts. */
+enum net_irq_kind { NET_IRQ_NONE, NET_IRQ_MSIX, NET_IRQ_INTX };
+
+struct net_irq {
+    enum net_irq_kind kind;
+    struct msix msix;
+    uint16_t entries; /* of MSI-X in use: 3 (rx, tx, config), 2 (queues, config) or 1 (all) */
+    uint16_t config_entry;
+    uint8_t config_vector;
+    uint32_t config_seen; /* its count when net_interrupts_take() last looked */
+};
+
+/* A setting of notification coalescing (5.1.6.5.7). */
+struct net_coalesce {
+    bool set;
+    uint32_t usecs, frames;
+};
+
+/* Commands of the control queue, and what the user wants of them. */
+struct net_ctrl {
+    struct net_queue queue;
+    uint8_t *command; /* one command at a time, in memory that the device reaches */
+    uint64_t errors;  /* commands that the device refused or did not answer */
+    uint8_t mac[6];   /* wanted, when has_mac */
+    bool has_mac;
+    bool promiscuous; /* receive everything; default: own address, multicast, broadcast */
+    uint16_t vlan;    /* that all frames carry, 0: none */
+    struct net_coalesce rx_coalesce, tx_coalesce;
 };
 
 struct net_dev {
     struct virtio_pci pci;
     struct net_queue rx;
     struct net_queue tx;
+    struct net_ctrl ctrl;
+    struct net_irq irq;
     struct pktbuf_pool pool;
+    /* A received frame whose other buffers are not used yet (MRG_RXBUF). */
+    struct pktbuf *rx_first, *rx_last;
+    uint32_t rx_missing; /* buffers, 0: there is no such frame */
     struct virtio_features features;
     struct virtio_features wanted; /* what may be accepted: supported and not masked by the user */
     uint8_t mac[6];
-    uint16_t mtu; /* payload of the largest frame that is sent */
+    uint16_t mtu; /* payload of that frame */
+    uint32_t tx_len_max; /* bytes of the largest frame that is sent */
     uint8_t hdr_len; /* bytes of the virtio header in front of each frame */
+    bool mrg_rxbuf;  /* frames may come in several buffers */
     bool need_packed; /* the user asked for ring=packed */
     bool link_up;
     bool running; /* between DRIVER_OK and a reset */
+    uint32_t mode;     /* enum config_mode */
+    uint32_t speed;    /* Mbit/s, above VIRTIO_NET_SPEED_MAX: unknown */
+    uint8_t duplex;    /* VIRTIO_NET_DUPLEX_*, others: unknown */
     uint32_t restarts; /* times the device had to be reset and brought up again */
+    uint32_t link_downs; /* times the link was lost */
+    uint64_t outage_ms;  /* without link or device, the current time not included */
+    uint64_t down_since_ms; /* when the current one began, 0: there is none */
+    uint64_t tx_done_seen;  /* tx.done at the last look, to notice a device that returns nothing */
+    uint32_t tx_stalled;    /* looks in a row that saw no progress */
     unsigned index; /* 0 for the first device found */
 };
 
@@ -136,11 +195,41 @@ ALWAYS_INLINE unsigned net_tx_room(const struct net_dev *nd) {
     return nd->tx.vq.free_count;
 }
 
-/* Looks after the device; call it about once a second, since it reads device registers. Follows the
- * link state. When the device broke the protocol or asks for a reset, it is reset and brought up
- * again: `lost` is called with the token of each frame that was still in the transmit ring. Returns
- * true when link state or device changed. */
-bool net_service(struct net_dev *nd, void (*lost)(struct net_dev *nd, void *token));
+/* What net_service() found, as bits. */
+enum {
+    NET_CHANGED = 1,  /* link state or device */
+    NET_ANNOUNCE = 2, /* the device asks that the network be told where we are; then net_announced() */
+};
+
+/* Looks after the device; call it about once a second and after a configuration interrupt, since it
+ * reads device registers. Follows the link state. A queue that broke is reset alone where the device
+ * can do that (2.6); when the device asks for a reset, cannot, or takes frames and does not give them
+ * back for seconds, all of it is reset and brought up again. `lost` is called with the token of each
+ * frame that was still in a transmit ring. `now_ms` is clock_ms(). */
+unsigned net_service(struct net_dev *nd, uint64_t now_ms,
+                     void (*lost)(struct net_dev *nd, void *token));
+
+/* Tells the device that its request NET_ANNOUNCE was followed (5.1.6.5.4). */
+void net_announced(struct net_dev *nd);
+
+/* Milliseconds since boot without link or without a working device. */
+uint64_t net_outage_ms(const struct net_dev *nd, uint64_t now_ms);
+
+/* Asks the device for an interrupt at the next received frame and, while tx_waits (frames wait for
+ * room in the transmit ring), when half of what it holds there was sent; then looks once more. True:
+ * there is work already, and the caller must not sleep. Not for poll mode. */
+bool net_arm(struct net_dev *nd, bool tx_waits);
+
+/* Asks for no more interrupts of the queues. */
+void net_disarm(struct net_dev *nd);
+
+/* Takes note of the interrupts that came since the last call: counts them, and with INTx asks each
+ * device what it wanted and acknowledges. `slept`: the caller comes from a sleep. Returns a bit for
+ * each device, by index, whose configuration may have changed. Cheap when there was none. */
+unsigned net_interrupts_take(bool slept);
+
+/* "msix", "intx" or "none". */
+const char *net_irq_name(const struct net_dev *nd);
 
 /* Names of the negotiated features; see virtio_feature_names(). */
 unsigned net_feature_names(const struct net_dev *nd, const char *names[VIRTIO_FEATURE_NAMES_MAX]);

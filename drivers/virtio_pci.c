@@ -50,6 +50,10 @@ REGION_DEFINE(32)
 #define COMMON_WRITE(v, bits, field, value)                                                        \
     region_write##bits(&(v)->common, (uint32_t)FIELD_OFF(bits, field), value)
 
+#define FIELD_END(field)                                                                           \
+    (offsetof(struct virtio_pci_common_cfg, field) +                                               \
+     sizeof(((struct virtio_pci_common_cfg *)0)->field))
+
 /* 64-bit fields go as two 32-bit writes (4.1.3.1). */
 #define COMMON_WRITE64(v, field, value)                                                            \
     do {                                                                                           \
@@ -92,7 +96,7 @@ static void cap_take(struct virtio_pci *v, unsigned at) {
     static const struct {
         uint8_t len, align; /* at least; 4.1.4.3.1, 4.1.4.4.1, 4.1.4.5.1, 4.1.4.6.1 */
     } needs[] = {
-        [VIRTIO_PCI_CAP_COMMON_CFG] = {sizeof(struct virtio_pci_common_cfg), 4},
+        [VIRTIO_PCI_CAP_COMMON_CFG] = {FIELD_END(queue_device), 4},
         [VIRTIO_PCI_CAP_NOTIFY_CFG] = {2, 2},
         [VIRTIO_PCI_CAP_ISR_CFG] = {1, 1},
         [VIRTIO_PCI_CAP_DEVICE_CFG] = {1, 4},
@@ -180,7 +184,17 @@ void virtio_pci_read_offer(struct virtio_pci *v) {
     }
 }
 
+void virtio_pci_limit(const struct virtio_pci *v, struct virtio_features *features) {
+    if (v->common.len < FIELD_END(queue_notif_config_data)) {
+        virtio_feature_clear(features, VIRTIO_F_NOTIF_CONFIG_DATA);
+    }
+    if (v->common.len < FIELD_END(queue_reset)) {
+        virtio_feature_clear(features, VIRTIO_F_RING_RESET);
+    }
+}
+
 int virtio_pci_accept(struct virtio_pci *v, const struct virtio_features *accepted) {
+    v->accepted = *accepted;
     for (uint32_t word = 0; word < VIRTIO_FEATURE_WORDS; word++) {
         COMMON_WRITE(v, 32, driver_feature_select, word);
         COMMON_WRITE(v, 32, driver_feature, accepted->word[word]);
@@ -196,28 +210,71 @@ uint16_t virtio_pci_queue_max(struct virtio_pci *v, uint16_t index) {
     return COMMON_READ(v, 16, queue_size);
 }
 
+/* Needs the queue to be selected. */
+static int find_doorbell(struct virtio_pci *v, uint16_t index, struct virtio_pci_doorbell *doorbell) {
+    const bool has_position = virtio_feature_get(&v->accepted, VIRTIO_F_NOTIFICATION_DATA);
+    const uint32_t width = has_position ? sizeof(uint32_t) : sizeof(uint16_t);
+    const uint64_t off = (uint64_t)COMMON_READ(v, 16, queue_notify_off) * v->notify_multiplier;
+
+    if (off + width > v->notify.len || (v->notify.base + off) % width != 0) {
+        return ERR_DEVICE;
+    }
+    *doorbell = (struct virtio_pci_doorbell){
+        .addr = v->notify.base + off,
+        .value = virtio_feature_get(&v->accepted, VIRTIO_F_NOTIF_CONFIG_DATA)
+                     ? COMMON_READ(v, 16, queue_notif_config_data)
+                     : index,
+        .is_io = v->notify.is_io,
+        .has_position = has_position,
+    };
+    return ERR_OK;
+}
+
 int virtio_pci_queue_enable(struct virtio_pci *v, uint16_t index, const struct vq *q,
-                            const void *memory, struct virtio_pci_doorbell *doorbell) {
+                            const void *memory, uint16_t msix_entry,
+                            struct virtio_pci_doorbell *doorbell) {
     const struct vq_areas areas = vq_areas(q->layout, q->num);
     const uint64_t base = (uintptr_t)memory;
 
     COMMON_WRITE(v, 16, queue_select, index);
-    const uint64_t notify_off = (uint64_t)COMMON_READ(v, 16, queue_notify_off) *
-                                v->notify_multiplier;
-    if (notify_off + sizeof(uint16_t) > v->notify.len) {
-        return ERR_DEVICE;
+    const int err = find_doorbell(v, index, doorbell);
+    if (err != ERR_OK) {
+        return err;
     }
     COMMON_WRITE(v, 16, queue_size, q->num);
     COMMON_WRITE64(v, queue_desc, base + areas.desc_off);
     COMMON_WRITE64(v, queue_driver, base + areas.driver_off);
     COMMON_WRITE64(v, queue_device, base + areas.device_off);
+    if (msix_entry != VIRTIO_MSI_NO_VECTOR) { /* which is what a reset leaves there */
+        COMMON_WRITE(v, 16, queue_msix_vector, msix_entry);
+        if (COMMON_READ(v, 16, queue_msix_vector) != msix_entry) {
+            return ERR_RESOURCE;
+        }
+    }
     COMMON_WRITE(v, 16, queue_enable, 1);
-    *doorbell = (struct virtio_pci_doorbell){
-        .addr = v->notify.base + notify_off,
-        .value = index,
-        .is_io = v->notify.is_io,
-    };
     return ERR_OK;
+}
+
+int virtio_pci_queue_reset(struct virtio_pci *v, uint16_t index) {
+    COMMON_WRITE(v, 16, queue_select, index);
+    COMMON_WRITE(v, 16, queue_reset, 1);
+    const uint64_t end = clock_ms() + RESET_TIMEOUT_MS;
+    while (COMMON_READ(v, 16, queue_reset) != 0 || COMMON_READ(v, 16, queue_enable) != 0) {
+        if (clock_ms() > end) {
+            return ERR_TIMEOUT;
+        }
+        cpu_relax();
+    }
+    return ERR_OK;
+}
+
+int virtio_pci_config_vector(struct virtio_pci *v, uint16_t msix_entry) {
+    COMMON_WRITE(v, 16, config_msix_vector, msix_entry);
+    return COMMON_READ(v, 16, config_msix_vector) == msix_entry ? ERR_OK : ERR_RESOURCE;
+}
+
+uint8_t virtio_pci_isr(const struct virtio_pci *v) {
+    return v->isr.base != 0 ? region_read8(&v->isr, 0) : 0;
 }
 
 static void config_copy(const struct virtio_pci *v, uint32_t off, unsigned width, unsigned count,

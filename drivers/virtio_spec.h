@@ -194,8 +194,18 @@ struct virtio_pci_common_cfg {
     uint64_t queue_desc;
     uint64_t queue_driver;
     uint64_t queue_device;
+    /* A device has the fields from here on only with the features that they serve. */
+    uint16_t queue_notif_config_data;
+    uint16_t queue_reset;
+    uint16_t admin_queue_index;
+    uint16_t admin_queue_num;
 };
-static_assert(sizeof(struct virtio_pci_common_cfg) == 56, "4.1.4.3");
+static_assert(sizeof(struct virtio_pci_common_cfg) == 64, "4.1.4.3");
+
+enum { VIRTIO_MSI_NO_VECTOR = 0xffff };
+
+/* 4.1.4.5 ISR status */
+enum { VIRTIO_PCI_ISR_QUEUE = 1, VIRTIO_PCI_ISR_CONFIG = 2 };
 
 /* 4.1.2 PCI device discovery */
 enum {
@@ -210,13 +220,23 @@ struct virtio_net_config {
     uint16_t status;
     uint16_t max_virtqueue_pairs;
     uint16_t mtu;
+    uint32_t speed; /* Mbit/s */
+    uint8_t duplex;
+    uint8_t rss_max_key_size;
+    uint16_t rss_max_indirection_table_length;
 };
-static_assert(sizeof(struct virtio_net_config) == 12, "5.1.4");
+static_assert(sizeof(struct virtio_net_config) == 20, "5.1.4");
 
-enum { VIRTIO_NET_S_LINK_UP = 1 };
+enum {
+    VIRTIO_NET_S_LINK_UP = 1,
+    VIRTIO_NET_S_ANNOUNCE = 2,
+    VIRTIO_NET_SPEED_MAX = 0x7fffffff, /* above: unknown */
+    VIRTIO_NET_DUPLEX_HALF = 0,
+    VIRTIO_NET_DUPLEX_FULL = 1,
+};
 
-/* 5.1.2 Virtqueues of a network device without VIRTIO_NET_F_MQ */
-enum { VIRTIO_NET_QUEUE_RX = 0, VIRTIO_NET_QUEUE_TX = 1 };
+/* 5.1.2 Virtqueues of a network device without VIRTIO_NET_F_MQ and VIRTIO_NET_F_RSS */
+enum { VIRTIO_NET_QUEUE_RX = 0, VIRTIO_NET_QUEUE_TX = 1, VIRTIO_NET_QUEUE_CTRL = 2 };
 
 /* 5.1.6 Device operation: the header in front of every frame. */
 enum {
@@ -235,5 +255,44 @@ struct virtio_net_hdr {
     uint16_t num_buffers;
 };
 static_assert(sizeof(struct virtio_net_hdr) == 12, "5.1.6");
+
+/* 5.1.6.5 Control virtqueue: class and command, then the command's data; the device writes one byte. */
+enum { VIRTIO_NET_OK = 0, VIRTIO_NET_ERR = 1 };
+
+enum {
+    VIRTIO_NET_CTRL_RX = 0,
+    VIRTIO_NET_CTRL_RX_PROMISC = 0,
+    VIRTIO_NET_CTRL_RX_ALLMULTI = 1,
+
+    VIRTIO_NET_CTRL_MAC = 1,
+    VIRTIO_NET_CTRL_MAC_TABLE_SET = 0,
+    VIRTIO_NET_CTRL_MAC_ADDR_SET = 1,
+
+    VIRTIO_NET_CTRL_VLAN = 2,
+    VIRTIO_NET_CTRL_VLAN_ADD = 0,
+    VIRTIO_NET_CTRL_VLAN_DEL = 1,
+
+    VIRTIO_NET_CTRL_ANNOUNCE = 3,
+    VIRTIO_NET_CTRL_ANNOUNCE_ACK = 0,
+
+    VIRTIO_NET_CTRL_NOTF_COAL = 6,
+    VIRTIO_NET_CTRL_NOTF_COAL_TX_SET = 0,
+    VIRTIO_NET_CTRL_NOTF_COAL_RX_SET = 1,
+    VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET = 2,
+    VIRTIO_NET_CTRL_NOTF_COAL_VQ_GET = 3,
+};
+
+struct virtio_net_ctrl_coal {
+    uint32_t max_packets;
+    uint32_t max_usecs;
+};
+static_assert(sizeof(struct virtio_net_ctrl_coal) == 8, "5.1.6.5.7");
+
+struct virtio_net_ctrl_coal_vq {
+    uint16_t vq_index;
+    uint16_t reserved;
+    struct virtio_net_ctrl_coal coal;
+};
+static_assert(sizeof(struct virtio_net_ctrl_coal_vq) == 12, "5.1.6.5.7");
 
 #endif

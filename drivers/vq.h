@@ -14,9 +14,11 @@
  *   vq_take_used   the caller owns it again (or vq_drain, after the device was reset)
  *
  * Invariants, checked by vq_check():
- *   - every descriptor is either in the free list, which has free_count of them, or in the chain of
- *     exactly one outstanding buffer
  *   - a buffer id is outstanding exactly while its slot has a token
+ *   - out of order: every descriptor (packed: every id) is either in the free list or in exactly one
+ *     outstanding buffer; all free descriptors together are free_count
+ *   - in order: the outstanding buffers lie one behind the other, from the one that is used next to
+ *     the next descriptor to fill; an id is the number of the first descriptor
  *   - split: available index >= published index >= used index, at most num apart (modulo 2^16)
  *   - packed: the next slot to fill is as far ahead of the next one to be used, around the ring, as
  *     there are outstanding descriptors
@@ -32,9 +34,26 @@
 #include "lib/ring_mem.h"
 #include "lib/util.h"
 
-enum vq_layout { VQ_SPLIT, VQ_PACKED };
+/* Whether VIRTIO_F_IN_ORDER was negotiated is part of the layout: the rules of section 2.7.9 and 2.8.8
+ * leave out the free list, and a run-time test would cost what that saves. */
+enum vq_layout { VQ_SPLIT, VQ_SPLIT_IN_ORDER, VQ_PACKED, VQ_PACKED_IN_ORDER };
 
-enum { VQ_NUM_MAX = 32768 };
+ALWAYS_INLINE bool vq_is_packed(enum vq_layout layout) {
+    return layout == VQ_PACKED || layout == VQ_PACKED_IN_ORDER;
+}
+
+ALWAYS_INLINE bool vq_is_in_order(enum vq_layout layout) {
+    return layout == VQ_SPLIT_IN_ORDER || layout == VQ_PACKED_IN_ORDER;
+}
+
+enum {
+    VQ_NUM_MAX = 32768,
+    /* Indirect descriptors (2.7.5.3, 2.8.7). The device reads a chain of two out of the cache line
+     * that it has to read anyway, so a table would cost it another miss. A longer chain costs it a
+     * second line in any case, and costs us ring descriptors, which a table does not. */
+    VQ_INDIRECT_MIN_SEGS = 2, /* a buffer with more segments than this is put into a table ... */
+    VQ_INDIRECT_MAX = 16,     /* ... unless it has more than this */
+};
 
 /* One piece of a buffer. len is not 0. */
 struct vq_seg {
@@ -42,7 +61,9 @@ struct vq_seg {
     uint32_t len;
 };
 
-/* A buffer that came back: what vq_add() was given, and the bytes that the device wrote. */
+/* A buffer that came back: what vq_add() was given, and the bytes that the device wrote. With IN_ORDER
+ * a device may report many buffers through the last one of them. The others then count as used
+ * completely (2.7.9, 2.8.8): len is all that the device could write, though it may not have. */
 struct vq_done {
     void *token;
     uint32_t len;
@@ -52,8 +73,11 @@ struct vq_done {
 struct vq_slot {
     void *token;      /* not NULL while the buffer is outstanding */
     uint32_t in_len;  /* bytes that the device may write */
-    uint16_t n_desc;  /* descriptors of the buffer */
-    uint16_t next;    /* next descriptor of the chain, or of the free list */
+    uint16_t n_desc;  /* descriptors of the buffer, in the ring */
+    union {
+        uint16_t next;      /* out of order: next descriptor of the chain, or of the free list */
+        uint16_t avail_idx; /* split, in order: its place among all buffers */
+    };
 };
 
 struct vq_split {
@@ -64,8 +88,8 @@ struct vq_split {
     const uint16_t *avail_event; /* in the used ring: when the device wants a doorbell */
     uint16_t avail_idx;          /* next entry of the available ring to fill */
     uint16_t published_idx;      /* what the device was told last */
-    uint16_t notified_idx;       /* published_idx when a doorbell was last considered */
     uint16_t used_idx;           /* next entry of the used ring to look at */
+    uint16_t used_slot;          /* in order: the first descriptor of the buffer that is used next */
 };
 
 struct vq_packed {
@@ -79,18 +103,29 @@ struct vq_packed {
     uint16_t head_slot;      /* the first descriptor that is not published ... */
     uint16_t head_flags;     /* ... and its flags, held back until then */
     uint16_t added_count;    /* descriptors that are not published */
-    uint16_t unnotified_count; /* published ones since a doorbell was last considered */
+};
+
+/* In order: the buffers that the device reported at once and that were not all taken yet. */
+struct vq_batch {
+    uint16_t left; /* split: buffers, packed: descriptors; 0: none */
+    uint32_t len;  /* bytes that the device wrote into the last of them */
 };
 
 struct vq {
     uint16_t num;        /* ring size in descriptors */
-    uint16_t free_count; /* descriptors that vq_add() can still take */
-    uint16_t free_slot;  /* head of the free list, meaningful while free_count > 0 */
+    uint16_t free_count; /* ring descriptors that vq_add() can still take */
+    uint16_t free_slot;  /* head of the free list, meaningful while free_count > 0; split, in order:
+                          * next descriptor to fill */
+    bool event_idx;      /* VIRTIO_F_EVENT_IDX was negotiated */
+    bool broken;         /* the device broke the protocol */
     enum vq_layout layout;
-    bool event_idx; /* VIRTIO_F_EVENT_IDX was negotiated */
-    bool broken;    /* the device broke the protocol */
+    struct vq_slot *slots;  /* [num] */
+    uint8_t *indirect;      /* a table for each buffer id, NULL: none are used */
+    dma_addr indirect_addr; /* ... as the device sees it */
+    struct vq_batch batch;
+    uint64_t unnotified_count; /* published since a doorbell was last considered: split: buffers,
+                                * packed: descriptors */
     uint64_t device_errors;
-    struct vq_slot *slots; /* [num] */
     union {
         struct vq_split split;
         struct vq_packed packed;
@@ -110,16 +145,29 @@ enum { VQ_AREA_ALIGN = 64 };
 
 struct vq_areas vq_areas(enum vq_layout layout, uint16_t num);
 
-/* Sets up a ring of num descriptors in `memory` (vq_areas().size bytes, VQ_AREA_ALIGN aligned) with
- * `slots` ([num]) as our private record. Clears both, switches used buffer notifications off. num
- * is at most VQ_NUM_MAX, and for the split layout a power of two. The device must not be using the memory. *q is all zero before
- * the first time; q->device_errors goes on counting over the later ones. */
-void vq_init(struct vq *q, enum vq_layout layout, uint16_t num, bool event_idx, void *memory,
-             struct vq_slot *slots);
+/* Bytes of the tables for indirect descriptors: one of VQ_INDIRECT_MAX descriptors for each buffer
+ * id. num: 1 to VQ_NUM_MAX. */
+size_t vq_indirect_size(uint16_t num);
+
+struct vq_setup {
+    enum vq_layout layout;
+    uint16_t num;          /* 1 to VQ_NUM_MAX; in a split layout a power of two */
+    bool event_idx;        /* VIRTIO_F_EVENT_IDX was negotiated */
+    void *memory;          /* vq_areas().size bytes, VQ_AREA_ALIGN aligned */
+    struct vq_slot *slots; /* [num], our private record */
+    void *indirect;        /* vq_indirect_size() bytes, VQ_AREA_ALIGN aligned; NULL: no tables are
+                            * used, as it must be without VIRTIO_F_INDIRECT_DESC */
+    dma_addr indirect_addr; /* the device's address of these; 0 with NULL */
+};
+
+/* Sets up a ring in the memory that the caller gives, clears it, switches used buffer notifications
+ * off. The device must not be using the memory. *q is all zero before the first time;
+ * q->device_errors goes on counting over the later ones. */
+void vq_init(struct vq *q, const struct vq_setup *setup);
 
 /* After the device or the queue was reset: takes the next outstanding buffer back. Returns its
  * token, NULL when there is none left; the ring must then be set up anew with vq_init(). *cursor
- * starts at 0 and is advanced. */
+ * starts at 0 and is advanced. The invariants do not hold between the first call and the last. */
 void *vq_drain(struct vq *q, uint32_t *cursor);
 
 /* Asserts the invariants above. Linear in num: for tests and for cold paths. */
@@ -128,67 +176,101 @@ void vq_check(const struct vq *q);
 /* Cold: the device broke the protocol. */
 void vq_break(struct vq *q);
 
+/* Whether a buffer of n_segs segments goes into a table. Chain or table, it has at most num descriptors
+ * (2.7.5.3.1, 2.8.17). */
+ALWAYS_INLINE bool vq_uses_table(const struct vq *q, unsigned n_segs) {
+    return n_segs > VQ_INDIRECT_MIN_SEGS && n_segs <= VQ_INDIRECT_MAX && q->indirect != NULL &&
+           n_segs <= q->num;
+}
+
+/* Ring descriptors that a buffer of n_segs segments (1 to UINT16_MAX) takes: vq_add() needs as many to
+ * be free. More than num when the buffer can never be added. */
+ALWAYS_INLINE uint16_t vq_slots_needed(const struct vq *q, unsigned n_segs) {
+    ASSERT_HOT(n_segs <= UINT16_MAX);
+    return vq_uses_table(q, n_segs) ? 1 : (uint16_t)n_segs;
+}
+
+/* The table of a buffer id, and the device's address of it. */
+ALWAYS_INLINE void *vq_table(const struct vq *q, uint16_t id) {
+    return q->indirect + id * (VQ_INDIRECT_MAX * sizeof(struct virtq_desc));
+}
+
+ALWAYS_INLINE dma_addr vq_table_addr(const struct vq *q, uint16_t id) {
+    return (dma_addr){
+        .v = q->indirect_addr.v + id * (VQ_INDIRECT_MAX * sizeof(struct virtq_desc))};
+}
+
+/* Bytes of seg[from] to seg[to - 1]. */
+ALWAYS_INLINE uint64_t vq_seg_bytes(const struct vq_seg *seg, uint32_t from, uint32_t to) {
+    uint64_t bytes = 0;
+    for (uint32_t i = from; i < to; i++) {
+        bytes += seg[i].len;
+    }
+    return bytes;
+}
+
 #include "drivers/vq_packed.h"
 #include "drivers/vq_split.h"
 
 /* Makes one buffer available: n_out segments that the device reads, then n_in that it writes. Needs
- * 1 <= n_out + n_in <= q->free_count, less than 2^32 bytes in all, and a token that is not NULL. Not visible to the device before
- * vq_publish(). */
+ * 1 <= n_out + n_in <= num, vq_slots_needed(n_out + n_in) <= q->free_count, less than 2^32 bytes in
+ * all, and a token that is not NULL. Not visible to the device before vq_publish(). */
 ALWAYS_INLINE void vq_add(struct vq *q, enum vq_layout layout, const struct vq_seg *seg,
                           uint16_t n_out, uint16_t n_in, void *token) {
-    switch (layout) {
-    case VQ_SPLIT:
-        vq_split_add(q, seg, n_out, n_in, token);
-        break;
-    case VQ_PACKED:
-        vq_packed_add(q, seg, n_out, n_in, token);
-        break;
+    ASSERT_HOT(layout == q->layout);
+    ASSERT_HOT((uint32_t)n_out + n_in >= 1);
+    ASSERT_HOT((uint32_t)n_out + n_in <= q->num);
+    ASSERT_HOT(vq_slots_needed(q, (uint32_t)n_out + n_in) <= q->free_count);
+    ASSERT_HOT(vq_seg_bytes(seg, 0, (uint32_t)n_out + n_in) <= UINT32_MAX); /* 2.7.5.2 */
+    ASSERT_HOT(token != NULL);
+    if (vq_is_packed(layout)) {
+        vq_packed_add(q, vq_is_in_order(layout), seg, n_out, n_in, token);
+    } else {
+        vq_split_add(q, vq_is_in_order(layout), seg, n_out, n_in, token);
     }
 }
 
 /* True when something was added that is not published yet. */
 ALWAYS_INLINE bool vq_unpublished(const struct vq *q, enum vq_layout layout) {
-    switch (layout) {
-    case VQ_SPLIT:
-        return q->split.avail_idx != q->split.published_idx;
-    case VQ_PACKED:
-        return q->packed.added_count != 0;
-    }
-    __builtin_unreachable();
+    return vq_is_packed(layout) ? q->packed.added_count != 0
+                                : q->split.avail_idx != q->split.published_idx;
 }
 
 /* Shows the device everything added since the last call: the one release store. */
 ALWAYS_INLINE void vq_publish(struct vq *q, enum vq_layout layout) {
-    switch (layout) {
-    case VQ_SPLIT:
-        vq_split_publish(q);
-        break;
-    case VQ_PACKED:
+    if (vq_is_packed(layout)) {
         vq_packed_publish(q);
-        break;
+    } else {
+        vq_split_publish(q);
     }
 }
 
 /* After vq_publish(): true when the device asks for an available buffer notification for what was
  * published since the last call. */
 ALWAYS_INLINE bool vq_notify_needed(struct vq *q, enum vq_layout layout) {
-    switch (layout) {
-    case VQ_SPLIT:
-        return vq_split_notify_needed(q);
-    case VQ_PACKED:
-        return vq_packed_notify_needed(q);
-    }
-    __builtin_unreachable();
+    return vq_is_packed(layout) ? vq_packed_notify_needed(q) : vq_split_notify_needed(q);
+}
+
+/* What a notification says of the ring with VIRTIO_F_NOTIFICATION_DATA (2.9): next_off in bits 0 to
+ * 14, next_wrap in bit 15. Split: the available index; packed: slot and wrap counter of the next
+ * descriptor to become available. Tells what is published, whatever was added since. */
+ALWAYS_INLINE uint16_t vq_notify_position(const struct vq *q, enum vq_layout layout) {
+    return vq_is_packed(layout) ? vq_packed_notify_position(q) : q->split.published_idx;
 }
 
 /* Takes up to max used buffers back into done[]. Returns how many; 0 for ever once q->broken. */
 ALWAYS_INLINE unsigned vq_take_used(struct vq *q, enum vq_layout layout, struct vq_done *done,
                                     unsigned max) {
+    ASSERT_HOT(layout == q->layout);
     switch (layout) {
     case VQ_SPLIT:
         return vq_split_take_used(q, done, max);
+    case VQ_SPLIT_IN_ORDER:
+        return vq_split_take_in_order(q, done, max);
     case VQ_PACKED:
         return vq_packed_take_used(q, done, max);
+    case VQ_PACKED_IN_ORDER:
+        return vq_packed_take_in_order(q, done, max);
     }
     __builtin_unreachable();
 }
@@ -196,27 +278,41 @@ ALWAYS_INLINE unsigned vq_take_used(struct vq *q, enum vq_layout layout, struct 
 /* Asks the device for no used buffer notifications. A hint: the device may still send some, and with
  * EVENT_IDX one is due after 65535 buffers unless this is called again. */
 ALWAYS_INLINE void vq_event_off(struct vq *q, enum vq_layout layout) {
-    switch (layout) {
-    case VQ_SPLIT:
-        vq_split_event_off(q);
-        break;
-    case VQ_PACKED:
+    if (vq_is_packed(layout)) {
         vq_packed_event_off(q);
-        break;
+    } else {
+        vq_split_event_off(q);
     }
 }
 
-/* Asks for a notification at the next used buffer, then looks once more. True: work is already
- * there and must be taken now, for no notification may come for it. False for ever once q->broken. */
+/* What the device still has to use, published and not taken back, in the unit of vq_event_on_after():
+ * split: buffers, packed: ring descriptors. At most num. */
+ALWAYS_INLINE uint16_t vq_pending_count(const struct vq *q, enum vq_layout layout) {
+    return vq_is_packed(layout) ? vq_packed_pending_count(q) : vq_split_pending_count(q);
+}
+
+/* Asks for a notification once `count` more were used, then looks once more. True: at least one used
+ * buffer is already there and must be taken now, for no notification may come for it. False for
+ * ever once q->broken.
+ *
+ * The unit of count is the one in which the device counts: split: buffers, packed: ring descriptors;
+ * they are the same where each buffer takes one. In the packed ring the notification comes with the
+ * first buffer that makes the number full, for a device passes the descriptors of a buffer, and with
+ * IN_ORDER those of a batch, in one step. A count that is larger than vq_pending_count() means all
+ * of these, so that the notification comes without further buffers; 0 means 1. Without EVENT_IDX the
+ * device cannot count and notifies at the next used buffer. */
+ALWAYS_INLINE __attribute__((warn_unused_result)) bool
+vq_event_on_after(struct vq *q, enum vq_layout layout, uint16_t count) {
+    const uint16_t pending = vq_pending_count(q, layout);
+    const uint16_t due = count < pending ? count : pending;
+    const uint16_t skip = due == 0 ? 0 : (uint16_t)(due - 1);
+    return vq_is_packed(layout) ? vq_packed_event_on(q, skip) : vq_split_event_on(q, skip);
+}
+
+/* Asks for a notification at the next used buffer: vq_event_on_after() with a count of 1. */
 ALWAYS_INLINE __attribute__((warn_unused_result)) bool vq_event_on(struct vq *q,
                                                                    enum vq_layout layout) {
-    switch (layout) {
-    case VQ_SPLIT:
-        return vq_split_event_on(q);
-    case VQ_PACKED:
-        return vq_packed_event_on(q);
-    }
-    __builtin_unreachable();
+    return vq_event_on_after(q, layout, 1);
 }
 
 #endif

@@ -4,56 +4,82 @@
  * the driver's wrap counter and USED does not, used when both equal the wrap counter of that side
  * (2.8.1). The wrap counters are kept as the flag bits that they stand for.
  *
- * Buffer ids come from a private free list and are independent of slots, so the device may complete
- * buffers in any order; it writes used descriptors one behind the other, each instead of as many slots
- * as the buffer had descriptors. */
+ * Out of order, buffer ids come from a private free list and are independent of slots, so the device
+ * may complete buffers in any order; it writes used descriptors one behind the other, each instead of
+ * as many slots as the buffer had descriptors. In order, a buffer's id is its first slot, and the one
+ * that comes back next starts where the last one ended. */
 #ifndef DRIVERS_VQ_PACKED_H
 #define DRIVERS_VQ_PACKED_H
 
 enum { VQ_PACKED_WRAP = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED };
 
-ALWAYS_INLINE void vq_packed_add(struct vq *q, const struct vq_seg *seg, uint16_t n_out,
-                                 uint16_t n_in, void *token) {
+/* Fills the next descriptor of the ring. flags: without AVAIL and USED. */
+ALWAYS_INLINE void vq_packed_put(struct vq *q, dma_addr addr, uint32_t len, uint16_t id,
+                                 uint16_t flags) {
     struct vq_packed *p = &q->packed;
-    const uint16_t n_desc = (uint16_t)(n_out + n_in);
-    const uint16_t id = q->free_slot;
-    struct vq_slot *slot = &q->slots[id];
-    uint64_t len = 0, in_len = 0;
-
-    ASSERT_HOT(n_desc >= 1);
-    ASSERT_HOT((uint32_t)n_out + n_in <= q->free_count);
-    ASSERT_HOT(token != NULL);
-    ASSERT_HOT(slot->token == NULL);
-    for (uint16_t i = 0; i < n_desc; i++) {
-        struct pvirtq_desc *desc = &p->desc[p->avail_slot];
-        const bool in = i >= n_out; /* device-writable segments come last, 2.8.17 */
-        const uint16_t flags = (uint16_t)(p->avail_flags | (in ? VIRTQ_DESC_F_WRITE : 0) |
-                                          (i + 1 == n_desc ? 0 : VIRTQ_DESC_F_NEXT));
-        ASSERT_HOT(seg[i].len > 0);
-        rm_store64(&desc->addr, seg[i].addr.v);
-        rm_store32(&desc->len, seg[i].len);
-        rm_store16(&desc->id, id); /* counts in the last one of a list, 2.8.6 */
-        if (p->added_count == 0) {
-            /* The device stops at this one until vq_publish(); all behind it can be complete. */
-            p->head_slot = p->avail_slot;
-            p->head_flags = flags;
-        } else {
-            rm_store16(&desc->flags, flags);
-        }
-        p->added_count++;
-        if (++p->avail_slot == q->num) {
-            p->avail_slot = 0;
-            p->avail_flags ^= VQ_PACKED_WRAP;
-        }
-        len += seg[i].len;
-        in_len += in ? seg[i].len : 0;
+    struct pvirtq_desc *desc = &p->desc[p->avail_slot];
+    flags = (uint16_t)(flags | p->avail_flags);
+    ASSERT_HOT(len > 0);
+    rm_store64(&desc->addr, addr.v);
+    rm_store32(&desc->len, len);
+    rm_store16(&desc->id, id); /* counts in the last one of a list, 2.8.6 */
+    if (p->added_count == 0) {
+        /* The device stops at this one until vq_publish(); all behind it can be complete. */
+        p->head_slot = p->avail_slot;
+        p->head_flags = flags;
+    } else {
+        rm_store16(&desc->flags, flags);
     }
-    ASSERT_HOT(len <= UINT32_MAX);
+    p->added_count++;
+    if (++p->avail_slot == q->num) {
+        p->avail_slot = 0;
+        p->avail_flags ^= VQ_PACKED_WRAP;
+    }
+}
+
+/* Device-writable segments come last, 2.8.17. */
+ALWAYS_INLINE uint16_t vq_packed_write_flag(uint16_t i, uint16_t n_out) {
+    return i >= n_out ? VIRTQ_DESC_F_WRITE : 0;
+}
+
+/* Fills a table. All of its entries count, so there is no NEXT; the ids are reserved. 2.8.7, 2.8.19 */
+ALWAYS_INLINE void vq_packed_fill_table(struct pvirtq_desc *table, const struct vq_seg *seg,
+                                        uint16_t n_out, uint16_t n_segs) {
+    for (uint16_t i = 0; i < n_segs; i++) {
+        ASSERT_HOT(seg[i].len > 0);
+        rm_store64(&table[i].addr, seg[i].addr.v);
+        rm_store32(&table[i].len, seg[i].len);
+        rm_store16(&table[i].id, 0);
+        rm_store16(&table[i].flags, vq_packed_write_flag(i, n_out));
+    }
+}
+
+ALWAYS_INLINE void vq_packed_add(struct vq *q, bool in_order, const struct vq_seg *seg,
+                                 uint16_t n_out, uint16_t n_in, void *token) {
+    const uint16_t n_segs = (uint16_t)(n_out + n_in);
+    const uint16_t id = in_order ? q->packed.avail_slot : q->free_slot;
+    struct vq_slot *slot = &q->slots[id];
+
+    ASSERT_HOT(slot->token == NULL);
+    if (vq_uses_table(q, n_segs)) {
+        vq_packed_fill_table(vq_table(q, id), seg, n_out, n_segs);
+        vq_packed_put(q, vq_table_addr(q, id), n_segs * (uint32_t)sizeof(struct pvirtq_desc), id,
+                      VIRTQ_DESC_F_INDIRECT);
+        slot->n_desc = 1;
+    } else {
+        for (uint16_t i = 0; i < n_segs; i++) {
+            vq_packed_put(q, seg[i].addr, seg[i].len, id,
+                          (uint16_t)(vq_packed_write_flag(i, n_out) |
+                                     (i + 1 == n_segs ? 0 : VIRTQ_DESC_F_NEXT)));
+        }
+        slot->n_desc = n_segs;
+    }
     slot->token = token;
-    slot->in_len = (uint32_t)in_len;
-    slot->n_desc = n_desc;
-    q->free_slot = slot->next;
-    q->free_count = (uint16_t)(q->free_count - n_desc);
+    slot->in_len = (uint32_t)vq_seg_bytes(seg, n_out, n_segs);
+    if (!in_order) {
+        q->free_slot = slot->next;
+    }
+    q->free_count = (uint16_t)(q->free_count - slot->n_desc);
 }
 
 ALWAYS_INLINE void vq_packed_publish(struct vq *q) {
@@ -61,39 +87,53 @@ ALWAYS_INLINE void vq_packed_publish(struct vq *q) {
     if (p->added_count == 0) {
         return;
     }
-    /* The device may read from here on. Release: all descriptors of the batch are visible before the
-     * flags of the first; pairs with the device's load of them. 2.8.21.1.1. */
+    /* The device may read from here on. Release: all descriptors of the batch and their tables are
+     * visible before the flags of the first; pairs with the device's load of them. 2.8.21.1.1. */
     rm_store_release16(&p->desc[p->head_slot].flags, p->head_flags);
-    p->unnotified_count = (uint16_t)(p->unnotified_count + p->added_count);
+    q->unnotified_count += p->added_count;
     p->added_count = 0;
+}
+
+/* Slot and wrap counter of the first descriptor that is not published, as off_wrap has them. */
+ALWAYS_INLINE uint16_t vq_packed_notify_position(const struct vq *q) {
+    const struct vq_packed *p = &q->packed;
+    const bool held = p->added_count != 0;
+    const uint16_t slot = held ? p->head_slot : p->avail_slot;
+    const uint16_t flags = held ? p->head_flags : p->avail_flags;
+    return (uint16_t)(slot | (flags & VIRTQ_DESC_F_AVAIL ? RING_EVENT_WRAP : 0));
+}
+
+/* Where a slot lies in two laps around the ring, of which the first has the wrap counter 1. */
+ALWAYS_INLINE uint32_t vq_packed_position(const struct vq *q, uint16_t off_wrap) {
+    const uint32_t off = off_wrap & (RING_EVENT_WRAP - 1u);
+    return off_wrap & RING_EVENT_WRAP ? off : off + q->num;
 }
 
 ALWAYS_INLINE bool vq_packed_notify_needed(struct vq *q) {
     struct vq_packed *p = &q->packed;
-    const uint16_t count = p->unnotified_count;
+    const uint64_t count = q->unnotified_count;
     if (count == 0) {
         return false;
     }
-    p->unnotified_count = 0;
+    q->unnotified_count = 0;
     /* The flags are visible before we read whether the device sleeps; the device does the same the
      * other way round, so one of the two sees the other. 2.8.21.3.1. */
     rm_fence_full();
     /* Both halves in one load, so that they belong together. */
     const uint32_t event = rm_load32((const uint32_t *)(const void *)p->device_event);
-    const uint16_t off_wrap = (uint16_t)event;
     const uint16_t flags = (uint16_t)(event >> 16) & RING_EVENT_FLAGS_MASK;
     if (flags != RING_EVENT_FLAGS_DESC || !q->event_idx) {
         return flags != RING_EVENT_FLAGS_DISABLE;
     }
-    /* Slots counted back from avail_slot: was the one asked for among the last `count`? An offset of
-     * the other lap lies a whole ring behind. 2.8.10. */
-    uint16_t off = off_wrap & (RING_EVENT_WRAP - 1);
-    const bool their_wrap = off_wrap & RING_EVENT_WRAP;
-    const bool our_wrap = p->avail_flags & VIRTQ_DESC_F_AVAIL;
-    if (their_wrap != our_wrap) {
-        off = (uint16_t)(off - q->num);
-    }
-    return idx_diff(p->avail_slot, (uint16_t)(off + 1)) < count;
+    /* Was the descriptor asked for among the last `count`? Going back from the next one, it is met
+     * within two laps, after which slots and wrap counters repeat. 2.8.10. */
+    const uint32_t asked = vq_packed_position(q, (uint16_t)event);
+    const uint32_t next = vq_packed_position(q, vq_packed_notify_position(q));
+    return (next > asked ? next : next + 2u * q->num) - asked - 1 < count;
+}
+
+ALWAYS_INLINE uint16_t vq_packed_pending_count(const struct vq *q) {
+    return (uint16_t)(q->num - q->free_count - q->packed.added_count);
 }
 
 ALWAYS_INLINE void vq_packed_release(struct vq *q, uint16_t id) {
@@ -104,42 +144,103 @@ ALWAYS_INLINE void vq_packed_release(struct vq *q, uint16_t id) {
     slot->token = NULL;
 }
 
-ALWAYS_INLINE unsigned vq_packed_take_used(struct vq *q, struct vq_done *done, unsigned max) {
+/* The device marks the next used descriptor so many slots further on. */
+ALWAYS_INLINE void vq_packed_advance(struct vq *q, uint16_t n_desc) {
     struct vq_packed *p = &q->packed;
+    p->used_slot = (uint16_t)(p->used_slot + n_desc);
+    if (p->used_slot >= q->num) {
+        p->used_slot = (uint16_t)(p->used_slot - q->num);
+        p->used_flags ^= VQ_PACKED_WRAP;
+    }
+}
+
+ALWAYS_INLINE bool vq_packed_is_used(const struct vq *q) {
+    /* Acquire: id and length are read after the flags that mark them as used; pairs with the
+     * device's release of the flags. 2.8.22. */
+    const uint16_t flags = rm_load_acquire16(&q->packed.desc[q->packed.used_slot].flags);
+    return (flags & VQ_PACKED_WRAP) == q->packed.used_flags;
+}
+
+/* Reads the used descriptor and checks it, all but which buffer it is that is outstanding. False: the
+ * device broke the protocol. */
+ALWAYS_INLINE bool vq_packed_read(struct vq *q, uint16_t *id, uint32_t *len) {
+    const struct pvirtq_desc *desc = &q->packed.desc[q->packed.used_slot];
+    *id = rm_load16(&desc->id);
+    *len = rm_load32(&desc->len);
+    if (UNLIKELY(*id >= q->num || q->slots[*id].token == NULL)) {
+        vq_break(q);
+        return false;
+    }
+    /* By the text the length counts only beside the flag WRITE (2.8.4), but common devices never
+     * set that flag; in a buffer that they cannot write the length means nothing. */
+    *len = q->slots[*id].in_len != 0 ? *len : 0;
+    if (UNLIKELY(*len > q->slots[*id].in_len)) {
+        vq_break(q);
+        return false;
+    }
+    return true;
+}
+
+ALWAYS_INLINE unsigned vq_packed_take_used(struct vq *q, struct vq_done *done, unsigned max) {
+    uint16_t id;
+    uint32_t len;
     if (UNLIKELY(q->broken)) {
         return 0;
     }
     for (unsigned i = 0; i < max; i++) {
-        const struct pvirtq_desc *desc = &p->desc[p->used_slot];
-        /* Acquire: id and length are read after the flags that mark them as used; pairs with the
-         * device's release of the flags. 2.8.22. */
-        const uint16_t flags = rm_load_acquire16(&desc->flags);
-        if ((flags & VQ_PACKED_WRAP) != p->used_flags) {
+        if (!vq_packed_is_used(q) || !vq_packed_read(q, &id, &len)) {
             return i;
         }
-        const uint16_t id = rm_load16(&desc->id);
-        const uint32_t written = rm_load32(&desc->len);
+        const struct vq_slot *slot = &q->slots[id];
         /* More descriptors than were published cannot have been used. */
-        const uint16_t published = (uint16_t)(q->num - q->free_count - p->added_count);
-        if (UNLIKELY(id >= q->num || q->slots[id].token == NULL ||
-                     q->slots[id].n_desc > published)) {
+        if (UNLIKELY(slot->n_desc > vq_packed_pending_count(q))) {
             vq_break(q);
             return i;
         }
-        /* By the text the length counts only beside the flag WRITE (2.8.4), but common devices never
-         * set that flag; in a buffer that they cannot write the length means nothing. */
-        const uint32_t len = q->slots[id].in_len != 0 ? written : 0;
-        if (UNLIKELY(len > q->slots[id].in_len)) {
-            vq_break(q);
-            return i;
-        }
-        done[i] = (struct vq_done){.token = q->slots[id].token, .len = len};
-        p->used_slot = (uint16_t)(p->used_slot + q->slots[id].n_desc);
-        if (p->used_slot >= q->num) {
-            p->used_slot = (uint16_t)(p->used_slot - q->num);
-            p->used_flags ^= VQ_PACKED_WRAP;
-        }
+        done[i] = (struct vq_done){.token = slot->token, .len = len};
+        vq_packed_advance(q, slot->n_desc);
         vq_packed_release(q, id);
+    }
+    return max;
+}
+
+/* 2.8.8: the used descriptor at the start of a batch names its last buffer; the batch reaches from here
+ * to the end of that one. Only what is published can be in it. False: nothing is used, or the device
+ * broke the protocol. */
+ALWAYS_INLINE bool vq_packed_read_batch(struct vq *q) {
+    const uint16_t first = q->packed.used_slot;
+    uint16_t id;
+    uint32_t len;
+    if (!vq_packed_is_used(q) || !vq_packed_read(q, &id, &len)) {
+        return false;
+    }
+    const uint32_t ahead = (id >= first ? 0u : q->num) + id - first;
+    const uint32_t n_desc = ahead + q->slots[id].n_desc;
+    if (UNLIKELY(n_desc > vq_packed_pending_count(q))) {
+        vq_break(q);
+        return false;
+    }
+    q->batch = (struct vq_batch){.left = (uint16_t)n_desc, .len = len};
+    return true;
+}
+
+ALWAYS_INLINE unsigned vq_packed_take_in_order(struct vq *q, struct vq_done *done, unsigned max) {
+    if (UNLIKELY(q->broken)) {
+        return 0;
+    }
+    for (unsigned i = 0; i < max; i++) {
+        if (q->batch.left == 0 && !vq_packed_read_batch(q)) {
+            return i;
+        }
+        struct vq_slot *slot = &q->slots[q->packed.used_slot];
+        q->batch.left = (uint16_t)(q->batch.left - slot->n_desc);
+        done[i] = (struct vq_done){
+            .token = slot->token,
+            .len = q->batch.left == 0 ? q->batch.len : slot->in_len,
+        };
+        slot->token = NULL;
+        vq_packed_advance(q, slot->n_desc);
+        q->free_count = (uint16_t)(q->free_count + slot->n_desc);
     }
     return max;
 }
@@ -148,10 +249,13 @@ ALWAYS_INLINE void vq_packed_event_off(struct vq *q) {
     rm_store16(&q->packed.driver_event->flags, RING_EVENT_FLAGS_DISABLE);
 }
 
-ALWAYS_INLINE bool vq_packed_event_on(struct vq *q) {
+ALWAYS_INLINE bool vq_packed_event_on(struct vq *q, uint16_t skip) {
     struct vq_packed *p = &q->packed;
     if (q->event_idx) {
-        const uint16_t off_wrap = (uint16_t)(p->used_slot | (p->used_flags & RING_EVENT_WRAP));
+        const bool lap = p->used_slot + (uint32_t)skip >= q->num; /* the wrap counter changes */
+        const uint16_t slot = (uint16_t)(p->used_slot + skip - (lap ? q->num : 0));
+        const uint16_t flags = lap ? (uint16_t)(p->used_flags ^ VQ_PACKED_WRAP) : p->used_flags;
+        const uint16_t off_wrap = (uint16_t)(slot | (flags & RING_EVENT_WRAP));
         /* Both halves in one store, so that the device never sees one of them alone. */
         rm_store32((uint32_t *)(void *)p->driver_event,
                    (uint32_t)RING_EVENT_FLAGS_DESC << 16 | off_wrap);
@@ -160,8 +264,8 @@ ALWAYS_INLINE bool vq_packed_event_on(struct vq *q) {
     }
     /* The device sees the request before we look for the last time. 2.8.22. */
     rm_fence_full();
-    const uint16_t flags = rm_load_acquire16(&p->desc[p->used_slot].flags);
-    return (flags & VQ_PACKED_WRAP) == p->used_flags && !q->broken;
+    /* The slots of a batch that is not all taken are not marked one by one. */
+    return (q->batch.left != 0 || vq_packed_is_used(q)) && !q->broken;
 }
 
 #endif

@@ -16,10 +16,8 @@ void log_bytes(const char *bytes, size_t count) {
     }
 }
 
-void log_poll(void) {
-    if (log_sink != NULL) {
-        log_sink->poll();
-    }
+bool log_poll(void) {
+    return log_sink != NULL && log_sink->poll();
 }
 
 void log_flush(void) {

@@ -13,19 +13,20 @@
 
 enum { LOG_LINE_MAX = 320 };
 
-/* The console: write() takes bytes and may buffer them, poll() sends a few of the buffered ones,
- * flush() all. */
+/* The console: write() takes bytes and may buffer them, poll() sends a few of the buffered ones
+ * and says whether there are more, flush() sends all. */
 struct log_sink {
     void (*write)(const char *bytes, size_t count);
-    void (*poll)(void);
+    bool (*poll)(void);
     void (*flush)(void);
 };
 
 /* Set once at start; until then output is dropped. */
 void log_set_sink(const struct log_sink *sink);
 
-/* Moves buffered output on; for poll loops, cheap when there is none. */
-void log_poll(void);
+/* Moves buffered output on; for poll loops, cheap when there is none. True while there is more: a
+ * caller that wants to sleep does so only after false. */
+bool log_poll(void);
 
 /* Waits until everything is out; before the guest ends. */
 void log_flush(void);

@@ -76,4 +76,13 @@ ALWAYS_INLINE void pktbuf_put(struct pktbuf *buf) {
     pool->free_count++;
 }
 
+/* All buffers of a received frame. */
+ALWAYS_INLINE void pktbuf_put_frame(struct pktbuf *buf) {
+    while (buf != NULL) {
+        struct pktbuf *next = buf->next;
+        pktbuf_put(buf);
+        buf = next;
+    }
+}
+
 #endif

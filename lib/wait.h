@@ -42,6 +42,11 @@ ALWAYS_INLINE void wait_for_interrupt(void) {
     __asm__ volatile("hlt" : : : "memory");
 }
 
+/* Interrupts taken of all vectors. */
+ALWAYS_INLINE uint64_t wait_interrupts(void) {
+    return __atomic_load_n(&wait_state.interrupts, __ATOMIC_RELAXED);
+}
+
 /* Interrupts taken of a vector from WAIT_VECTOR_FIRST to WAIT_VECTOR_LAST. Compare for equality: it
  * wraps. */
 ALWAYS_INLINE uint32_t wait_vector_count(uint8_t vector) {

@@ -104,6 +104,13 @@ static void app_echo_tick(const struct config *cfg, struct app_echo_state *state
     }
 }
 
+/* When the loop has something to do by itself. */
+static uint64_t app_echo_due_ms(const struct config *cfg, const struct app_echo_state *state,
+                                uint64_t start_ms) {
+    const uint64_t end_ms = cfg->seconds != 0 ? start_ms + cfg->seconds * (uint64_t)1000 : UINT64_MAX;
+    return cfg->stats != 0 ? min_u64(state->stats_ms, end_ms) : end_ms;
+}
+
 int app_echo_run(const struct config *cfg) {
     const uint64_t start_ms = stack_now_ms();
     struct app_echo_state state = {
@@ -112,7 +119,7 @@ int app_echo_run(const struct config *cfg) {
     uint64_t now_ms = start_ms;
 
     while (cfg->seconds == 0 || now_ms < start_ms + cfg->seconds * (uint64_t)1000) {
-        stack_poll();
+        const unsigned received = stack_poll();
         if (UNLIKELY(!state.ready) &&
             (stack_ready() || now_ms - start_ms >= READY_WAIT_MS)) {
             state.ready = true;
@@ -122,6 +129,7 @@ int app_echo_run(const struct config *cfg) {
             now_ms = stack_now_ms();
             app_echo_tick(cfg, &state, now_ms);
         }
+        stack_rest(received, app_echo_due_ms(cfg, &state, start_ms));
     }
     stats_print("result");
     return EXIT_STATUS_OK;

@@ -5,6 +5,7 @@
 
 #include "drivers/clock.h"
 #include "drivers/virtio_net.h"
+#include "net/stack.h"
 #include "net/stats.h"
 
 struct metrics {
@@ -79,6 +80,18 @@ static void metrics_nics(struct metrics *m) {
     for (unsigned nic = 0; nic < net_dev_count; nic++) {
         metrics_add(m, "ringlet_nic_restarts_total{nic=\"%u\"} %u\n", nic, net_devs[nic].restarts);
     }
+    metrics_head(m, "ringlet_nic_", "link_downs", "_total", "Times the link was lost", "counter");
+    for (unsigned nic = 0; nic < net_dev_count; nic++) {
+        metrics_add(m, "ringlet_nic_link_downs_total{nic=\"%u\"} %u\n", nic,
+                    net_devs[nic].link_downs);
+    }
+    metrics_head(m, "ringlet_nic_", "outage_seconds", "_total",
+                 "Time without link or without a working device", "counter");
+    for (unsigned nic = 0; nic < net_dev_count; nic++) {
+        const uint64_t ms = net_outage_ms(&net_devs[nic], clock_ms());
+        metrics_add(m, "ringlet_nic_outage_seconds_total{nic=\"%u\"} %llu.%03u\n", nic,
+                    (unsigned long long)(ms / 1000), (unsigned)(ms % 1000));
+    }
     metrics_head(m, "ringlet_nic_", "buffers_free", "", "Packet buffers in the pool", "gauge");
     for (unsigned nic = 0; nic < net_dev_count; nic++) {
         metrics_add(m, "ringlet_nic_buffers_free{nic=\"%u\"} %u\n", nic,
@@ -104,6 +117,10 @@ size_t metrics_write(char *text, size_t size) {
     metrics_head(&m, "ringlet_", "uptime_seconds", "", "Time since the first instruction", "gauge");
     metrics_add(&m, "ringlet_uptime_seconds %llu.%06u\n", (unsigned long long)(us / 1000000),
                 (unsigned)(us % 1000000));
+    metrics_head(&m, "ringlet_", "slept_seconds", "_total", "Time asleep", "counter");
+    metrics_add(&m, "ringlet_slept_seconds_total %llu.%06u\n",
+                (unsigned long long)(stack_slept_us() / 1000000),
+                (unsigned)(stack_slept_us() % 1000000));
     metrics_nics(&m);
     metrics_queues(&m);
     metrics_group(&m, "ringlet_app_", stats_app());

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "drivers/clock.h"
 #include "drivers/virtio_net.h"
 #include "lib/assert.h"
 #include "lib/dma.h"
@@ -277,16 +278,28 @@ static void netif_virtio_lost(struct net_dev *nd, void *token) {
     pbuf_free(token);
 }
 
+static void netif_virtio_announce(unsigned nic) {
+    struct netif *netif = &netif_virtio_nics[nic].netif;
+    etharp_gratuitous(netif);
+    mld6_report_groups(netif);
+}
+
 void netif_virtio_service(unsigned nic) {
     struct netif_virtio *nv = &netif_virtio_nics[nic];
     struct net_dev *nd = nv->nd;
 
-    if (!net_service(nd, netif_virtio_lost)) {
+    const unsigned found = net_service(nd, clock_ms(), netif_virtio_lost);
+    if (found & NET_ANNOUNCE) {
+        netif_virtio_announce(nic);
+        net_announced(nd);
+    }
+    if (!(found & NET_CHANGED)) {
         return;
     }
     if (nv->restarts != nd->restarts) {
         /* Down and up again, so that lwIP announces its addresses to a back end that is new. */
         nv->restarts = nd->restarts;
+        memcpy(nv->netif.hwaddr, nd->mac, ETH_HWADDR_LEN);
         netif_set_link_down(&nv->netif);
     }
     if (nd->link_up) {
@@ -294,6 +307,11 @@ void netif_virtio_service(unsigned nic) {
     } else {
         netif_set_link_down(&nv->netif);
     }
+}
+
+bool netif_virtio_arm(unsigned nic) {
+    const struct netif_virtio *nv = &netif_virtio_nics[nic];
+    return net_arm(nv->nd, nv->backlog_count > 0 || net_tx_room(nv->nd) == 0);
 }
 
 uint64_t netif_virtio_not_for_us(unsigned nic) {

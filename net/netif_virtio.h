@@ -26,8 +26,12 @@ unsigned netif_virtio_poll(unsigned nic);
 
 void netif_virtio_flush(unsigned nic);
 
-/* Looks after the device (reads its registers): follows the link, restarts it when needed. */
+/* Looks after the device (reads its registers): follows the link, restarts it when needed, announces
+ * where we are when the device asks for it. What is sent needs netif_virtio_flush(). */
 void netif_virtio_service(unsigned nic);
+
+/* Before a sleep: net_arm() with what waits to be sent. True: there is work already. */
+bool netif_virtio_arm(unsigned nic);
 
 /* Unicast frames for another station, which promiscuous devices deliver; dropped. */
 uint64_t netif_virtio_not_for_us(unsigned nic);

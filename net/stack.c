@@ -3,10 +3,12 @@
 #include <stdio.h>
 
 #include "drivers/clock.h"
+#include "drivers/lapic.h"
 #include "drivers/virtio_net.h"
 #include "lib/assert.h"
 #include "lib/json.h"
 #include "lib/log.h"
+#include "lib/wait.h"
 #include "lwip/dhcp.h"
 #include "lwip/init.h"
 #include "lwip/ip.h"
@@ -28,6 +30,10 @@ static struct {
     uint64_t next_tick_tsc;
     uint64_t tick_ticks; /* of the time stamp counter, about a millisecond */
     uint64_t service_ms[NET_DEV_MAX];
+    uint32_t mode;           /* enum config_mode */
+    uint64_t idle_ticks;     /* adaptive: without work for so long before a sleep */
+    uint64_t work_tsc;       /* when there was work last */
+    uint64_t slept_ticks;
     bool ip4_off; /* the first NIC shall have no IPv4 address */
     netif_ext_callback_t callback;
 } stack;
@@ -233,6 +239,8 @@ bool stack_init(const struct config *cfg) {
     lwip_init();
     stack.now_ms = clock_ms();
     stack.tick_ticks = clock_ticks_of_us(1000);
+    stack.mode = cfg->mode;
+    stack.idle_ticks = cfg->mode == CONFIG_MODE_ADAPTIVE ? clock_ticks_of_us(cfg->idle_us) : 0;
     stack.ip4_off = ip4[0].mode == ADDR_OFF;
     netif_add_ext_callback(&stack.callback, stack_netif_changed);
     for (unsigned nic = 0; nic < net_dev_count; nic++) {
@@ -280,6 +288,64 @@ unsigned stack_poll(void) {
         log_poll(); /* the console is written while there is nothing better to do */
     }
     return received;
+}
+
+/* Tells lwIP of devices whose configuration changed; true when there were any. */
+static bool stack_take_interrupts(bool slept) {
+    const unsigned changed = net_interrupts_take(slept);
+    for (unsigned nic = 0; nic < net_dev_count; nic++) {
+        if (changed & 1u << nic) {
+            netif_virtio_service(nic);
+        }
+    }
+    return changed != 0;
+}
+
+/* Milliseconds until lwIP or the caller has something to do. */
+static uint64_t stack_sleep_ms(uint64_t until_ms) {
+    const uint64_t now_ms = clock_ms();
+    const uint64_t limit_ms = until_ms > now_ms ? until_ms - now_ms : 0;
+    return min_u64(limit_ms, sys_timeouts_sleeptime());
+}
+
+static void stack_sleep(uint64_t until_ms) {
+    bool work = false;
+    /* From here on an interrupt ends the wait, so nothing that comes after the looks is missed. */
+    wait_begin();
+    if (stack_take_interrupts(false)) {
+        return;
+    }
+    for (unsigned nic = 0; nic < net_dev_count; nic++) {
+        work |= netif_virtio_arm(nic);
+    }
+    const uint64_t ms = stack_sleep_ms(until_ms);
+    if (!work && ms > 0) {
+        const uint64_t start = cpu_tsc();
+        lapic_timer_us(ms * 1000);
+        wait_for_interrupt();
+        stack.slept_ticks += cpu_tsc() - start;
+        stack.next_tick_tsc = 0; /* the clock has moved on */
+        (void)stack_take_interrupts(true);
+    }
+    for (unsigned nic = 0; nic < net_dev_count; nic++) {
+        net_disarm(&net_devs[nic]);
+    }
+}
+
+void stack_rest(unsigned received, uint64_t until_ms) {
+    if (stack.mode == CONFIG_MODE_POLL) {
+        return;
+    }
+    const uint64_t tsc = cpu_tsc();
+    if (received != 0) {
+        stack.work_tsc = tsc;
+    } else if (tsc - stack.work_tsc >= stack.idle_ticks && !log_poll()) {
+        stack_sleep(until_ms);
+    }
+}
+
+uint64_t stack_slept_us(void) {
+    return stack.slept_ticks / clock_ticks_of_us(1);
 }
 
 uint64_t stack_now_ms(void) {

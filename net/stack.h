@@ -20,6 +20,13 @@ bool stack_init(const struct config *cfg);
  * Prints an address event for each address that is gained or lost. */
 unsigned stack_poll(void);
 
+/* After a pass that received so many frames: in the modes irq and adaptive sleeps, when there is nothing
+ * to do, until a device interrupts, lwIP's next timer, or until_ms of clock_ms(). */
+void stack_rest(unsigned received, uint64_t until_ms);
+
+/* Microseconds asleep since boot. */
+uint64_t stack_slept_us(void);
+
 /* Milliseconds since boot, as of the last timer tick: cheap, for callers in the poll loop. */
 uint64_t stack_now_ms(void);
 

@@ -146,6 +146,9 @@ static void stats_write_nic(struct json *j, const struct net_dev *nd) {
     json_bool(j, "link", nd->link_up);
     json_u64(j, "mtu", nd->mtu);
     json_u64(j, "restarts", nd->restarts);
+    json_u64(j, "link_downs", nd->link_downs);
+    json_u64(j, "outage_ms", net_outage_ms(nd, clock_ms()));
+    json_u64(j, "ctrl_errors", nd->ctrl.errors);
     stats_write_addresses(j, nd->index);
     json_string(j, "layout", net_layout_name(&nd->rx));
     json_array(j, "features");
@@ -165,6 +168,7 @@ void stats_write(struct json *j, const char *event) {
     json_string(j, "event", event);
     json_string(j, "app", stats_app_group->name);
     json_u64(j, "uptime_us", clock_us());
+    json_u64(j, "slept_us", stack_slept_us());
     json_array(j, "nics");
     for (unsigned nic = 0; nic < net_dev_count; nic++) {
         stats_write_nic(j, &net_devs[nic]);

@@ -12,6 +12,7 @@ enum {
     NEEDS_RESET = 64,
     FAILED = 128,
     F_NET_MTU = 3,
+    F_NET_SPEED_DUPLEX = 63,
     F_NET_MAC = 5,
     F_NET_STATUS = 16,
     F_EVENT_IDX = 29,
@@ -234,10 +235,13 @@ static uint32_t read_config(struct virtio_device *d, uint32_t off, unsigned widt
     const bool mac = d->offered[0] >> F_NET_MAC & 1;
     const bool status = d->offered[0] >> F_NET_STATUS & 1;
     const bool mtu = d->offered[0] >> F_NET_MTU & 1;
+    const bool speed = d->offered[1] >> (F_NET_SPEED_DUPLEX - 32) & 1;
     uint32_t value = 0;
-    rule(d, (off < 6 && mac) || (off == 6 && status) || (off == 10 && mtu),
+    rule(d, (off < 6 && mac) || (off == 6 && status) || (off == 10 && mtu) ||
+                ((off == 12 || off == 16) && speed),
          "2.5.1: a field was read whose feature was not offered");
-    rule(d, width == (off < 6 ? 1 : 2), "4.1.3.1: width of an access");
+    rule(d, width == (off < 6 || off == 16 ? 1 : off == 12 ? 4 : 2),
+         "4.1.3.1: width of an access");
     if (d->on_config_read != NULL) {
         d->on_config_read(d, off);
     }

@@ -254,7 +254,6 @@ static void expect_same_split(const struct vq *by_traffic, const struct vq *q) {
     const struct vq_split *a = &by_traffic->split, *b = &q->split;
     assert_int_equal(a->avail_idx, b->avail_idx);
     assert_int_equal(a->published_idx, b->published_idx);
-    assert_int_equal(a->notified_idx, b->notified_idx);
     assert_int_equal(a->used_idx, b->used_idx);
     assert_int_equal(a->avail->idx, b->avail->idx);
     assert_int_equal(a->avail->flags, b->avail->flags);
@@ -269,7 +268,6 @@ static void expect_same_packed(const struct vq *by_traffic, const struct vq *q) 
     assert_int_equal(a->used_slot, b->used_slot);
     assert_int_equal(a->used_flags, b->used_flags);
     assert_int_equal(a->added_count, b->added_count);
-    assert_int_equal(a->unnotified_count, b->unnotified_count);
     assert_int_equal(a->driver_event->flags, b->driver_event->flags);
     for (uint32_t i = 0; i < q->num; i++) {
         const uint16_t differ = a->desc[i].flags ^ b->desc[i].flags;
@@ -296,6 +294,7 @@ static void test_start_is_ordinary(struct rig *r) {
         left -= count;
     }
     vq_event_off(&by_traffic.q, r->layout);
+    assert_int_equal(by_traffic.q.unnotified_count, r->q.unnotified_count);
     if (r->layout == VQ_SPLIT) {
         expect_same_split(&by_traffic.q, &r->q);
         assert_int_equal(by_traffic.dev.seen, r->dev.seen);

@@ -309,11 +309,16 @@ static void add(struct vq *q, uint16_t n_out, uint16_t n_in, uint32_t len, void 
     vq_add(q, q->layout, segs, n_out, n_in, token);
 }
 
+static void set_up_at(struct vq *q, enum vq_layout layout, uint16_t num, void *ring,
+                      struct vq_slot *slots) {
+    vq_init(q, &(struct vq_setup){.layout = layout, .num = num, .memory = ring, .slots = slots});
+}
+
 static void init(enum vq_layout layout, uint16_t num, unsigned misalign) {
     static _Alignas(64) uint8_t ring[4096];
     static struct vq_slot slots[16];
     struct vq q = {0};
-    vq_init(&q, layout, num, false, ring + misalign, slots);
+    set_up_at(&q, layout, num, ring + misalign, slots);
 }
 
 /* Our own bugs are caught where they happen. */
@@ -322,13 +327,13 @@ static void check_wrong_calls(enum vq_layout layout) {
     static struct vq_slot slots[4];
     static struct vq q;
     static int token;
-    vq_init(&q, layout, 4, false, ring, slots);
+    set_up_at(&q, layout, 4, ring, slots);
     expect_assert_failure(add(&q, 0, 0, 1, &token));
     expect_assert_failure(add(&q, 3, 2, 1, &token));
     expect_assert_failure(add(&q, 0, 5, 1, &token));
     expect_assert_failure(add(&q, 1, 1, 1, NULL));
     expect_assert_failure(add(&q, 1, 1, 0, &token));
-    vq_init(&q, layout, 4, false, ring, slots);
+    set_up_at(&q, layout, 4, ring, slots);
     add(&q, 2, 2, 1, &token);
     expect_assert_failure(add(&q, 0, 1, 1, &token));
     expect_assert_failure(init(layout, 0, 0));
@@ -354,8 +359,8 @@ static void test_count_overflow(void **state) {
     static int token;
     (void)state;
     static enum vq_layout layout; /* static: outlives the jump out of a failed assertion */
-    for (layout = VQ_SPLIT; layout <= VQ_PACKED; layout++) {
-        vq_init(&q, layout, 4, false, ring, slots);
+    for (layout = VQ_SPLIT; layout <= VQ_PACKED_IN_ORDER; layout++) {
+        set_up_at(&q, layout, 4, ring, slots);
         expect_assert_failure(add(&q, UINT16_MAX, 2, 1, &token));
     }
 }
@@ -368,8 +373,8 @@ static void test_length_overflow(void **state) {
     static int token;
     (void)state;
     static enum vq_layout layout; /* static: outlives the jump out of a failed assertion */
-    for (layout = VQ_SPLIT; layout <= VQ_PACKED; layout++) {
-        vq_init(&q, layout, 4, false, ring, slots);
+    for (layout = VQ_SPLIT; layout <= VQ_PACKED_IN_ORDER; layout++) {
+        set_up_at(&q, layout, 4, ring, slots);
         add(&q, 0, 1, UINT32_MAX, &token);
         expect_assert_failure(add(&q, 0, 2, UINT32_MAX / 2 + 1, &token));
     }
@@ -383,7 +388,7 @@ static void test_no_work_in_a_broken_ring(void **state) {
     struct vq_done done;
     int token;
     (void)state;
-    vq_init(&q, VQ_SPLIT, 4, false, ring, slots);
+    set_up_at(&q, VQ_SPLIT, 4, ring, slots);
     add(&q, 0, 1, 1, &token);
     vq_publish(&q, VQ_SPLIT);
     q.split.used->idx = 2; /* one more than was made available */
@@ -400,7 +405,7 @@ static void test_no_work_in_a_broken_packed_ring(void **state) {
     struct vq_done done;
     int token;
     (void)state;
-    vq_init(&q, VQ_PACKED, 4, false, ring, slots);
+    set_up_at(&q, VQ_PACKED, 4, ring, slots);
     add(&q, 0, 1, 1, &token);
     vq_publish(&q, VQ_PACKED);
     q.packed.desc[0].id = 2; /* not outstanding */
@@ -418,7 +423,7 @@ static void test_check_sees_damage(void **state) {
     struct vq q = {0};
     int token;
     (void)state;
-    vq_init(&q, VQ_SPLIT, 4, false, ring, slots);
+    set_up_at(&q, VQ_SPLIT, 4, ring, slots);
     add(&q, 1, 1, 1, &token);
     const struct vq good = q;
     vq_check(&q);
@@ -443,7 +448,7 @@ static void test_check_sees_packed_damage(void **state) {
     struct vq q = {0};
     int token;
     (void)state;
-    vq_init(&q, VQ_PACKED, 4, false, ring, slots);
+    set_up_at(&q, VQ_PACKED, 4, ring, slots);
     add(&q, 1, 1, 1, &token);
     const struct vq good = q;
     vq_check(&q);
@@ -474,7 +479,7 @@ static void test_check_sees_doubled_descriptors(void **state) {
     static struct vq q;
     int token;
     (void)state;
-    vq_init(&q, VQ_SPLIT, 4, false, ring, slots);
+    set_up_at(&q, VQ_SPLIT, 4, ring, slots);
     add(&q, 1, 1, 1, &token);
     slots[q.free_slot].next = q.free_slot;
     expect_assert_failure(vq_check(&q));

@@ -38,11 +38,7 @@ static void ask_for(struct rig *r, uint32_t ahead) {
 
 /* The same question again, for `count` entries or descriptors. */
 static void forget_answer(struct rig *r, uint32_t count) {
-    if (r->layout == VQ_SPLIT) {
-        r->q.split.notified_idx = (uint16_t)(r->q.split.published_idx - count);
-    } else {
-        r->q.packed.unnotified_count = (uint16_t)count;
-    }
+    r->q.unnotified_count = count;
 }
 
 /* 2.7.10.1 and 2.8.10, literally: is the one asked for among those of the batch? For batches of

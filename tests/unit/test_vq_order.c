@@ -32,7 +32,13 @@ static void set_up_layout(enum vq_layout layout, bool event_idx) {
     assert_true(vq_areas(layout, NUM).size <= sizeof(ring));
     q = (struct vq){0};
     end();
-    vq_init(&q, layout, NUM, event_idx, ring, slots);
+    vq_init(&q, &(struct vq_setup){
+                    .layout = layout,
+                    .num = NUM,
+                    .event_idx = event_idx,
+                    .memory = ring,
+                    .slots = slots,
+                });
 }
 
 static void set_up(bool event_idx) {

@@ -48,19 +48,16 @@ static uint32_t in_len(const struct rig_buffer *b) {
 static void skip_to_start(struct rig *r) {
     struct vq_split *s = &r->q.split;
     struct vq_packed *p = &r->q.packed;
-    switch (r->layout) {
-    case VQ_SPLIT:
-        s->avail_idx = s->published_idx = s->notified_idx = s->used_idx = r->start;
+    if (!vq_is_packed(r->layout)) {
+        s->avail_idx = s->published_idx = s->used_idx = r->start;
         s->avail->idx = r->start;
         vq_event_off(&r->q, r->layout);
-        break;
-    case VQ_PACKED:
+    } else {
         p->avail_slot = p->used_slot = r->start % r->num;
         if (r->start / r->num % 2 != 0) { /* both wrap counters are 0 */
             p->avail_flags = VIRTQ_DESC_F_USED;
             p->used_flags = 0;
         }
-        break;
     }
     vq_device_start_at(&r->dev, r->start);
 }
@@ -68,7 +65,13 @@ static void skip_to_start(struct rig *r) {
 static void rig_init_queue(struct rig *r) {
     const struct vq_areas areas = vq_areas(r->layout, r->num);
     uint8_t *ring = r->ring;
-    vq_init(&r->q, r->layout, r->num, r->event_idx, ring, r->slots);
+    vq_init(&r->q, &(struct vq_setup){
+                       .layout = r->layout,
+                       .num = r->num,
+                       .event_idx = r->event_idx,
+                       .memory = ring,
+                       .slots = r->slots,
+                   });
     vq_device_init(&r->dev, &(struct vq_device_setup){
                                 .num = r->num,
                                 .packed = r->layout == VQ_PACKED,

@@ -1,0 +1,257 @@
+/* The control queue (5.1.6.5): one command at a time, polled, with a limit of time. */
+#include "drivers/clock.h"
+#include "drivers/net_parts.h"
+#include "lib/cpu.h"
+#include "lib/dma.h"
+#include "lib/err.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    COMMAND_MAX = 64,  /* class, command and data */
+    ACK_OFF = 64,      /* of the byte that the device writes: on a cache line of its own */
+    COMMAND_SIZE = 128,
+    TIMEOUT_MS = 1000,
+    MAC_LEN = 6,
+};
+
+/* --- keys -------------------------------------------------------------------------------------- */
+
+static bool parse_hex_byte(const char **text, uint8_t *byte) {
+    unsigned value = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        const char c = *(*text)++;
+        const unsigned digit = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
+                               : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
+                               : c >= 'A' && c <= 'F' ? (unsigned)(c - 'A') + 10
+                                                      : 16;
+        if (digit == 16) {
+            return false;
+        }
+        value = value * 16 + digit;
+    }
+    *byte = (uint8_t)value;
+    return true;
+}
+
+static bool parse_mac(const char *text, uint8_t mac[MAC_LEN]) {
+    for (unsigned i = 0; i < MAC_LEN; i++) {
+        if ((i > 0 && *text++ != ':') || !parse_hex_byte(&text, &mac[i])) {
+            return false;
+        }
+    }
+    const bool zero = (mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5]) == 0;
+    return (*text == '\0' || *text == ',') && (mac[0] & 1) == 0 && !zero;
+}
+
+/* Entry nd->index of the list. */
+static int mac_config(struct net_dev *nd, const char *list) {
+    for (unsigned i = 0; i < nd->index && list != NULL; i++) {
+        list = strchr(list, ',');
+        list = list != NULL ? list + 1 : NULL;
+    }
+    if (list == NULL || *list == '\0') {
+        return ERR_OK;
+    }
+    if (!parse_mac(list, nd->ctrl.mac)) {
+        NET_ERROR(nd, "mac=%s: must be a unicast address like 02:00:00:00:00:01", list);
+        return ERR_CONFIG;
+    }
+    if (!net_has(nd, VIRTIO_NET_F_CTRL_MAC_ADDR)) {
+        NET_ERROR(nd, "mac=: feature ctrl_mac_addr is not offered or masked");
+        return ERR_CONFIG;
+    }
+    nd->ctrl.has_mac = true;
+    return ERR_OK;
+}
+
+static bool parse_number(const char **text, uint32_t *value) {
+    uint64_t number = 0;
+    const char *c = *text;
+    while (*c >= '0' && *c <= '9' && number <= UINT32_MAX) {
+        number = number * 10 + (uint64_t)(*c++ - '0');
+    }
+    const bool good = c != *text && number <= UINT32_MAX;
+    *text = c;
+    *value = (uint32_t)number;
+    return good;
+}
+
+/* "rx:USECS,FRAMES" or "tx:USECS,FRAMES" */
+static bool parse_coalesce(const char **text, struct net_ctrl *ctrl) {
+    const bool rx = strncmp(*text, "rx:", 3) == 0;
+    struct net_coalesce *c = rx ? &ctrl->rx_coalesce : &ctrl->tx_coalesce;
+    if ((!rx && strncmp(*text, "tx:", 3) != 0) || c->set) {
+        return false;
+    }
+    *text += 3;
+    c->set = parse_number(text, &c->usecs) && *(*text)++ == ',' && parse_number(text, &c->frames);
+    return c->set;
+}
+
+static int coalesce_config(struct net_dev *nd, const char *list) {
+    const char *text = list;
+    bool more = *list != '\0';
+    while (more) {
+        const bool good = parse_coalesce(&text, &nd->ctrl);
+        more = good && *text == ';';
+        if (!good || (!more && *text != '\0')) {
+            NET_ERROR(nd, "coalesce=%s: must be rx:USECS,FRAMES;tx:USECS,FRAMES or one of the two",
+                      list);
+            return ERR_CONFIG;
+        }
+        text += more;
+    }
+    if (*list != '\0' && !net_has(nd, VIRTIO_NET_F_NOTF_COAL) &&
+        !net_has(nd, VIRTIO_NET_F_VQ_NOTF_COAL)) {
+        NET_ERROR(nd, "coalesce=: features notf_coal and vq_notf_coal are not offered or masked");
+        return ERR_CONFIG;
+    }
+    return ERR_OK;
+}
+
+int net_ctrl_config(struct net_dev *nd, const struct config *cfg) {
+    nd->ctrl.vlan = (uint16_t)cfg->vlan;
+    const int err = mac_config(nd, cfg->mac);
+    return err == ERR_OK ? coalesce_config(nd, cfg->coalesce) : err;
+}
+
+/* --- commands ---------------------------------------------------------------------------------- */
+
+int net_ctrl_allocate(struct net_dev *nd) {
+    nd->ctrl.command = dma_alloc(COMMAND_SIZE, COMMAND_SIZE);
+    return nd->ctrl.command != NULL ? ERR_OK : ERR_RESOURCE;
+}
+
+/* Waits until the device has used the command. False when it does not within the time, or lies. */
+static bool wait_used(struct net_dev *nd) {
+    struct vq *q = &nd->ctrl.queue.vq;
+    const uint64_t end = clock_ms() + TIMEOUT_MS;
+    struct vq_done done;
+    while (vq_take_used(q, q->layout, &done, 1) == 0) {
+        if (q->broken || clock_ms() > end) {
+            return false;
+        }
+        cpu_relax();
+    }
+    return done.len >= 1;
+}
+
+/* One command. ERR_OK when the device says so, ERR_CONFIG when it refuses, ERR_DEVICE when it does not
+ * answer: the queue is broken then, since the device may still write. */
+static int command(struct net_dev *nd, uint8_t class, uint8_t cmd, const void *data, uint32_t len) {
+    struct net_queue *queue = &nd->ctrl.queue;
+    uint8_t *bytes = nd->ctrl.command;
+    const enum vq_layout layout = queue->vq.layout;
+
+    ASSERT(2 + len <= COMMAND_MAX);
+    if (!net_has(nd, VIRTIO_NET_F_CTRL_VQ) || queue->vq.broken) {
+        return ERR_DEVICE;
+    }
+    bytes[0] = class;
+    bytes[1] = cmd;
+    if (len > 0) {
+        memcpy(bytes + 2, data, len);
+    }
+    bytes[ACK_OFF] = VIRTIO_NET_ERR;
+    const struct vq_seg seg[] = {
+        {.addr = dma_addr_of(bytes), .len = 2 + len},
+        {.addr = dma_addr_of(bytes + ACK_OFF), .len = 1},
+    };
+    vq_add(&queue->vq, layout, seg, 1, 1, bytes);
+    vq_publish(&queue->vq, layout);
+    if (vq_notify_needed(&queue->vq, layout)) {
+        virtio_pci_ring(&queue->doorbell, vq_notify_position(&queue->vq, layout));
+        queue->stats.kicks++;
+    }
+    if (!wait_used(nd)) {
+        NET_ERROR(nd, "control command %u.%u: no answer", class, cmd);
+        queue->vq.broken = true;
+        nd->ctrl.errors++;
+        return ERR_DEVICE;
+    }
+    if (*(volatile uint8_t *)(bytes + ACK_OFF) != VIRTIO_NET_OK) {
+        NET_ERROR(nd, "control command %u.%u: refused by the device", class, cmd);
+        nd->ctrl.errors++;
+        return ERR_CONFIG;
+    }
+    return ERR_OK;
+}
+
+/* A device that refuses a filter delivers more than was asked for; the protocol stack drops that. */
+static int filter(struct net_dev *nd, uint8_t class, uint8_t cmd, const void *data, uint32_t len) {
+    const int err = command(nd, class, cmd, data, len);
+    return err == ERR_CONFIG ? ERR_OK : err;
+}
+
+/* Everything, or own address and broadcast and all multicast: which groups are wanted, the protocol
+ * stack knows. */
+static int set_rx_mode(struct net_dev *nd) {
+    const uint8_t promisc = nd->ctrl.promiscuous;
+    const uint8_t allmulti = 1;
+    if (!net_has(nd, VIRTIO_NET_F_CTRL_RX)) {
+        return ERR_OK;
+    }
+    const int err = filter(nd, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, &promisc, 1);
+    return err == ERR_OK
+               ? filter(nd, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLMULTI, &allmulti, 1)
+               : err;
+}
+
+/* The user's address; or the one that was made up, since the device gave none (5.1.6.5.2.2). */
+static int set_mac(struct net_dev *nd) {
+    if (nd->ctrl.has_mac) {
+        memcpy(nd->mac, nd->ctrl.mac, MAC_LEN);
+    } else if (net_has(nd, VIRTIO_NET_F_MAC)) {
+        return ERR_OK;
+    }
+    return net_has(nd, VIRTIO_NET_F_CTRL_MAC_ADDR)
+               ? command(nd, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, nd->mac, MAC_LEN)
+               : ERR_OK;
+}
+
+/* The filter starts empty, so the one VLAN has to be added; untagged frames pass (5.1.6.5.3). */
+static int set_vlan(struct net_dev *nd) {
+    return nd->ctrl.vlan != 0 && net_has(nd, VIRTIO_NET_F_CTRL_VLAN)
+               ? command(nd, VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, &nd->ctrl.vlan, 2)
+               : ERR_OK;
+}
+
+static int set_coalesce(struct net_dev *nd, const struct net_coalesce *c, uint8_t cmd,
+                        uint16_t queue) {
+    const struct virtio_net_ctrl_coal_vq coal = {
+        .vq_index = queue,
+        .coal = {.max_packets = c->frames, .max_usecs = c->usecs},
+    };
+    if (!c->set) {
+        return ERR_OK;
+    }
+    return net_has(nd, VIRTIO_NET_F_NOTF_COAL)
+               ? command(nd, VIRTIO_NET_CTRL_NOTF_COAL, cmd, &coal.coal, sizeof(coal.coal))
+               : command(nd, VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET, &coal,
+                         sizeof(coal));
+}
+
+int net_ctrl_start(struct net_dev *nd) {
+    int err = set_mac(nd);
+    if (err == ERR_OK) {
+        err = set_rx_mode(nd);
+    }
+    if (err == ERR_OK) {
+        err = set_vlan(nd);
+    }
+    if (err == ERR_OK) {
+        err = set_coalesce(nd, &nd->ctrl.rx_coalesce, VIRTIO_NET_CTRL_NOTF_COAL_RX_SET,
+                           nd->rx.index);
+    }
+    if (err == ERR_OK) {
+        err = set_coalesce(nd, &nd->ctrl.tx_coalesce, VIRTIO_NET_CTRL_NOTF_COAL_TX_SET,
+                           nd->tx.index);
+    }
+    return err;
+}
+
+void net_announced(struct net_dev *nd) {
+    (void)command(nd, VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, NULL, 0);
+}

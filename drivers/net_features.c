@@ -1,0 +1,145 @@
+/* Feature negotiation of virtio-net (3.1.1 steps 1 to 6, 5.1.3) and what follows from it. */
+#include "drivers/net_parts.h"
+#include "lib/err.h"
+
+static const uint8_t supported[] = {
+    VIRTIO_F_VERSION_1,
+    VIRTIO_F_ACCESS_PLATFORM, /* no IOMMU is ever switched on, so addresses are physical ones */
+    VIRTIO_F_ORDER_PLATFORM,  /* lib/ring_mem.h has the argument why nothing is to be done */
+    VIRTIO_F_RING_PACKED,
+    VIRTIO_F_IN_ORDER,
+    VIRTIO_F_INDIRECT_DESC,
+    VIRTIO_F_EVENT_IDX,
+    VIRTIO_F_NOTIFICATION_DATA,
+    VIRTIO_F_NOTIF_CONFIG_DATA,
+    VIRTIO_F_RING_RESET,
+    VIRTIO_NET_F_MAC,
+    VIRTIO_NET_F_STATUS,
+    VIRTIO_NET_F_MTU,
+    VIRTIO_NET_F_SPEED_DUPLEX,
+    VIRTIO_NET_F_MRG_RXBUF,
+    VIRTIO_NET_F_CTRL_VQ,
+    VIRTIO_NET_F_CTRL_RX,
+    VIRTIO_NET_F_CTRL_VLAN,
+    VIRTIO_NET_F_CTRL_MAC_ADDR,
+    VIRTIO_NET_F_GUEST_ANNOUNCE,
+    VIRTIO_NET_F_NOTF_COAL,
+    VIRTIO_NET_F_VQ_NOTF_COAL,
+};
+
+int net_features_wanted(const struct config *cfg, struct virtio_features *wanted) {
+    struct virtio_features masked;
+    char error[160];
+    if (virtio_feature_mask(cfg->features, &masked, error, sizeof(error)) != ERR_OK) {
+        log_error("config: %s", error);
+        return ERR_CONFIG;
+    }
+    *wanted = (struct virtio_features){0};
+    for (unsigned i = 0; i < ARRAY_SIZE(supported); i++) {
+        if (!virtio_feature_get(&masked, supported[i])) {
+            virtio_feature_set(wanted, supported[i]);
+        }
+    }
+    if (cfg->ring == CONFIG_RING_SPLIT) {
+        virtio_feature_clear(wanted, VIRTIO_F_RING_PACKED);
+    }
+    return ERR_OK;
+}
+
+enum vq_layout net_layout(const struct net_dev *nd) {
+    const bool in_order = net_has(nd, VIRTIO_F_IN_ORDER);
+    if (net_has(nd, VIRTIO_F_RING_PACKED)) {
+        return in_order ? VQ_PACKED_IN_ORDER : VQ_PACKED;
+    }
+    return in_order ? VQ_SPLIT_IN_ORDER : VQ_SPLIT;
+}
+
+int net_read_config(struct net_dev *nd, size_t off, unsigned width, unsigned count, void *out) {
+    const int err = virtio_pci_config(&nd->pci, (uint32_t)off, width, count, out);
+    if (err != ERR_OK) {
+        NET_ERROR(nd, "device configuration cannot be read at offset %zu", off);
+    }
+    return err;
+}
+
+/* 5.1.6: by what was negotiated; the largest struct first. */
+static uint8_t header_len(const struct net_dev *nd) {
+    if (net_has(nd, VIRTIO_NET_F_OUT_NET_HEADER) || net_has(nd, VIRTIO_NET_F_IPSEC)) {
+        return 32;
+    }
+    if (net_has(nd, VIRTIO_NET_F_GUEST_UDP_TUNNEL_GSO) ||
+        net_has(nd, VIRTIO_NET_F_HOST_UDP_TUNNEL_GSO)) {
+        return 24;
+    }
+    return net_has(nd, VIRTIO_NET_F_HASH_REPORT) ? 20 : sizeof(struct virtio_net_hdr);
+}
+
+/* An MTU that cannot be served is not accepted (5.1.4.2); the default one is used then. */
+static int negotiate_mtu(struct net_dev *nd) {
+    uint16_t mtu = 0;
+    nd->mtu = NET_MTU_DEFAULT;
+    if (!net_has(nd, VIRTIO_NET_F_MTU)) {
+        return ERR_OK;
+    }
+    const int err = net_read_config(nd, offsetof(struct virtio_net_config, mtu), 2, 1, &mtu);
+    if (err != ERR_OK) {
+        return err;
+    }
+    if (mtu < NET_MTU_MIN || mtu > NET_MTU_MAX) {
+        NET_ERROR(nd, "device offers an MTU of %u, not %u to %u; not accepted", mtu, NET_MTU_MIN,
+                  NET_MTU_MAX);
+        virtio_feature_clear(&nd->features, VIRTIO_NET_F_MTU);
+    } else {
+        nd->mtu = mtu;
+    }
+    return ERR_OK;
+}
+
+/* What Ringlet cannot do without, and what the user insists on. */
+static int check_features(const struct net_dev *nd) {
+    const struct virtio_features *offered = &nd->pci.offered;
+    if (!net_has(nd, VIRTIO_F_VERSION_1)) {
+        const bool masked = virtio_feature_get(offered, VIRTIO_F_VERSION_1);
+        NET_ERROR(nd, "feature version_1 is %s; Ringlet cannot work without it",
+                  masked ? "masked" : "not offered");
+        return masked ? ERR_CONFIG : ERR_DEVICE;
+    }
+    if (nd->need_packed && !net_has(nd, VIRTIO_F_RING_PACKED)) {
+        NET_ERROR(nd, "ring=packed: feature ring_packed is %s",
+                  virtio_feature_get(offered, VIRTIO_F_RING_PACKED)
+                      ? "masked"
+                      : "not offered by the device (QEMU: packed=on)");
+        return ERR_CONFIG;
+    }
+    return ERR_OK;
+}
+
+int net_negotiate(struct net_dev *nd) {
+    struct virtio_pci *v = &nd->pci;
+    if (virtio_pci_reset(v) != ERR_OK) {
+        NET_ERROR(nd, "device does not finish a reset");
+        return ERR_TIMEOUT;
+    }
+    virtio_pci_add_status(v, VIRTIO_STATUS_ACKNOWLEDGE);
+    virtio_pci_add_status(v, VIRTIO_STATUS_DRIVER);
+    virtio_pci_read_offer(v);
+    for (unsigned i = 0; i < VIRTIO_FEATURE_WORDS; i++) {
+        nd->features.word[i] = v->offered.word[i] & nd->wanted.word[i];
+    }
+    virtio_pci_limit(v, &nd->features);
+    virtio_feature_close(&nd->features);
+    int err = check_features(nd);
+    if (err == ERR_OK) {
+        err = negotiate_mtu(nd);
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    nd->hdr_len = header_len(nd);
+    if (virtio_pci_accept(v, &nd->features) != ERR_OK) {
+        NET_ERROR(nd, "device refuses the features %08x %08x %08x", nd->features.word[2],
+                  nd->features.word[1], nd->features.word[0]);
+        return ERR_DEVICE;
+    }
+    return ERR_OK;
+}

@@ -1,0 +1,181 @@
+/* How virtio-net devices interrupt (4.1.5.1.2, 4.1.5.3, 4.1.4.5), and arming before a sleep.
+ *
+ * The control queue is always polled and has no vector. */
+#include "drivers/irq.h"
+#include "drivers/net_parts.h"
+#include "lib/err.h"
+#include "lib/wait.h"
+
+enum { ENTRIES_MAX = 3 };
+
+static bool is_intx(const struct net_dev *nd) {
+    return nd->irq.kind == NET_IRQ_INTX;
+}
+
+/* --- set-up ------------------------------------------------------------------------------------ */
+
+static bool msix_entry_init(struct net_dev *nd, uint16_t entry, uint8_t *vector) {
+    *vector = irq_vector_alloc();
+    if (*vector == 0) {
+        return false;
+    }
+    msix_set(&nd->irq.msix, entry, *vector);
+    return true;
+}
+
+/* Gives queues and configuration changes their MSI-X entries: each its own, or fewer. */
+static bool msix_assign(struct net_dev *nd, uint16_t entries) {
+    uint8_t vectors[ENTRIES_MAX];
+    struct net_irq *irq = &nd->irq;
+    for (uint16_t i = 0; i < entries; i++) {
+        if (!msix_entry_init(nd, i, &vectors[i])) {
+            return false;
+        }
+    }
+    irq->kind = NET_IRQ_MSIX;
+    irq->entries = entries;
+    irq->config_entry = (uint16_t)(entries - 1);
+    nd->rx.msix_entry = 0;
+    nd->tx.msix_entry = entries == 3 ? 1 : 0;
+    nd->rx.vector = vectors[0];
+    nd->tx.vector = vectors[nd->tx.msix_entry];
+    irq->config_vector = vectors[irq->config_entry];
+    msix_enable(&irq->msix);
+    return true;
+}
+
+static bool intx_assign(struct net_dev *nd) {
+    if (nd->pci.isr.base == 0 || irq_intx_enable(&nd->pci.pci) != ERR_OK) {
+        return false;
+    }
+    nd->irq.kind = NET_IRQ_INTX;
+    nd->irq.config_entry = nd->rx.msix_entry = nd->tx.msix_entry = VIRTIO_MSI_NO_VECTOR;
+    nd->irq.config_vector = nd->rx.vector = nd->tx.vector = WAIT_VECTOR_INTX;
+    nd->irq.config_seen = wait_vector_count(WAIT_VECTOR_INTX);
+    return true;
+}
+
+int net_irq_init(struct net_dev *nd, const struct config *cfg) {
+    nd->irq = (struct net_irq){.config_entry = VIRTIO_MSI_NO_VECTOR};
+    nd->rx.msix_entry = nd->tx.msix_entry = VIRTIO_MSI_NO_VECTOR;
+    if (nd->mode == CONFIG_MODE_POLL) {
+        return ERR_OK;
+    }
+    if (cfg->intx == 0 && msix_init(&nd->irq.msix, &nd->pci.pci) == ERR_OK &&
+        msix_assign(nd, nd->irq.msix.count < ENTRIES_MAX ? nd->irq.msix.count : ENTRIES_MAX)) {
+        return ERR_OK;
+    }
+    if (intx_assign(nd)) {
+        return ERR_OK;
+    }
+    NET_ERROR(nd, "mode=%s: the device can interrupt neither by %sINTx", config_mode_name(nd->mode),
+              cfg->intx == 0 ? "MSI-X nor by " : "");
+    return ERR_CONFIG;
+}
+
+bool net_irq_fewer(struct net_dev *nd) {
+    if (nd->irq.kind != NET_IRQ_MSIX) {
+        return false;
+    }
+    if (nd->irq.entries > 1) {
+        return msix_assign(nd, 1);
+    }
+    msix_disable(&nd->irq.msix);
+    return intx_assign(nd);
+}
+
+int net_irq_start(struct net_dev *nd) {
+    return nd->irq.kind == NET_IRQ_MSIX ? virtio_pci_config_vector(&nd->pci, nd->irq.config_entry)
+                                        : ERR_OK;
+}
+
+const char *net_irq_name(const struct net_dev *nd) {
+    switch (nd->irq.kind) {
+    case NET_IRQ_NONE:
+        break;
+    case NET_IRQ_MSIX:
+        return "msix";
+    case NET_IRQ_INTX:
+        return "intx";
+    }
+    return "none";
+}
+
+/* --- at run time ------------------------------------------------------------------------------- */
+
+bool net_arm(struct net_dev *nd, bool tx_waits) {
+    const enum vq_layout layout = nd->rx.vq.layout;
+    bool work = false;
+    if (vq_event_on(&nd->rx.vq, layout)) {
+        nd->rx.stats.rechecks_hit++;
+        work = true;
+    }
+    if (tx_waits) {
+        const uint16_t half = vq_pending_count(&nd->tx.vq, layout) / 2;
+        if (vq_event_on_after(&nd->tx.vq, layout, half)) {
+            nd->tx.stats.rechecks_hit++;
+            work = true;
+        }
+    }
+    return work;
+}
+
+void net_disarm(struct net_dev *nd) {
+    vq_event_off(&nd->rx.vq, nd->rx.vq.layout);
+    vq_event_off(&nd->tx.vq, nd->tx.vq.layout);
+}
+
+static void queue_count(struct net_queue *queue, bool slept) {
+    const uint32_t now = wait_vector_count(queue->vector);
+    const uint32_t more = now - queue->vector_seen;
+    queue->vector_seen = now;
+    queue->stats.interrupts += more;
+    queue->stats.wakeups += more != 0 && slept;
+}
+
+/* True when the configuration may have changed. */
+static bool msix_take(struct net_dev *nd, bool slept) {
+    const uint32_t config = wait_vector_count(nd->irq.config_vector);
+    const bool changed = config != nd->irq.config_seen;
+    nd->irq.config_seen = config;
+    queue_count(&nd->rx, slept);
+    if (nd->tx.vector != nd->rx.vector) {
+        queue_count(&nd->tx, slept);
+    }
+    return changed;
+}
+
+/* The status does not say which queue it was: counted for the receive queue, which nearly always it
+ * is, unless only the transmit queue has work. */
+static bool intx_take(struct net_dev *nd, bool slept) {
+    const uint8_t isr = virtio_pci_isr(&nd->pci);
+    if (isr & VIRTIO_PCI_ISR_QUEUE) {
+        nd->rx.stats.interrupts++;
+        nd->rx.stats.wakeups += slept;
+    }
+    return isr & VIRTIO_PCI_ISR_CONFIG;
+}
+
+unsigned net_interrupts_take(bool slept) {
+    static uint64_t seen;
+    static uint32_t intx_seen;
+    unsigned changed = 0;
+    if (LIKELY(wait_interrupts() == seen)) {
+        return 0;
+    }
+    seen = wait_interrupts();
+    const uint32_t intx = wait_vector_count(WAIT_VECTOR_INTX);
+    for (unsigned i = 0; i < net_dev_count; i++) {
+        struct net_dev *nd = &net_devs[i];
+        if (nd->irq.kind == NET_IRQ_MSIX) {
+            changed |= (unsigned)msix_take(nd, slept) << i;
+        } else if (is_intx(nd) && intx != intx_seen) {
+            changed |= (unsigned)intx_take(nd, slept) << i;
+        }
+    }
+    if (intx != intx_seen) {
+        intx_seen = intx;
+        irq_intx_ack();
+    }
+    return changed;
+}
