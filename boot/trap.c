@@ -18,6 +18,7 @@ enum {
     OPCODE_HLT = 0xf4,
 };
 
+#define LAPIC_TASK_PRIORITY 0xfee00080ull
 #define LAPIC_EOI 0xfee000b0ull
 
 /* What trap_common (entry.S) and the CPU push. */
@@ -145,9 +146,13 @@ static void interrupt(uint64_t vector) {
         return;
     }
     wait_state.count[vector - WAIT_VECTOR_FIRST]++;
-    /* INTx: the line stays asserted until ring 3 has read the device's ISR register. Acknowledged
-     * here it would come again at once, for ever; irq_intx_ack() does it after that. */
-    if (vector != WAIT_VECTOR_INTX) {
+    if (vector == WAIT_VECTOR_INTX) {
+        /* The line stays asserted until ring 3 has read the device's ISR register; acknowledged here
+         * the interrupt would come again at once, for ever. irq_intx_ack() does it after that. The
+         * priority threshold holds it back even where it counts as acknowledged when it is
+         * delivered, as in KVM's PVM variant. */
+        *(volatile uint32_t *)LAPIC_TASK_PRIORITY = WAIT_VECTOR_INTX;
+    } else {
         *(volatile uint32_t *)LAPIC_EOI = 0;
     }
 }

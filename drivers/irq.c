@@ -41,11 +41,11 @@ bool irq_intx_pending(void) {
     return wait_vector_count(WAIT_VECTOR_INTX) != intx_acked;
 }
 
-/* The count cannot change in between: no other INTx comes while one is in service. */
+/* The count cannot change in between: no other INTx comes while one is not acknowledged. */
 void irq_intx_ack(void) {
     if (irq_intx_pending()) {
         intx_acked = wait_vector_count(WAIT_VECTOR_INTX);
-        lapic_eoi();
+        lapic_ack_intx();
     }
 }
 

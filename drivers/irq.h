@@ -12,12 +12,15 @@
  *     }
  *     look for work, arm; none: wait_for_interrupt();
  *
- * This cannot lose an interrupt or hang. An interrupt after wait_begin() ends the wait at once. Before
- * it, it is seen by irq_intx_pending(). A device that asserts its line again after its ISR register
- * was read finds the line asserted at the acknowledgement, and the I/O APIC sends a new interrupt.
- * While it is in service only INTx itself is held back (lib/wait.h), so the timer still ends a wait.
- * A line that nobody deasserts costs one interrupt for each acknowledgement, never a storm in ring
- * 0. */
+ * This cannot lose an interrupt or hang. One that comes after wait_begin() ends the wait at once; one
+ * from before is seen by irq_intx_pending(). A device that asserts its line again after its ISR
+ * register was read finds the line asserted at the acknowledgement, and the I/O APIC sends a new
+ * interrupt. Until then only INTx itself is held back (lib/wait.h), so messages and the timer still
+ * end a wait. A line that nobody deasserts costs one interrupt for each acknowledgement, never a
+ * storm in ring 0.
+ *
+ * One may come with all ISR registers 0. In KVM's PVM variant that is not rare: an interrupt counts as
+ * acknowledged when it is delivered, so the asserted line sends another one. */
 #ifndef DRIVERS_IRQ_H
 #define DRIVERS_IRQ_H
 

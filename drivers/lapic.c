@@ -1,10 +1,11 @@
 #include "drivers/lapic.h"
 
-#include "lib/cpu.h"
 #include "lib/mmio.h"
 #include "lib/wait.h"
 
 enum {
+    LAPIC_ID = 0x20,
+    LAPIC_TASK_PRIORITY = 0x80,
     LAPIC_EOI = 0xb0,
     LAPIC_SPURIOUS = 0xf0,
     LAPIC_LVT_TIMER = 0x320,
@@ -15,21 +16,14 @@ enum {
     LAPIC_ENABLE = 1 << 8,
     LAPIC_MASKED = 1 << 16,
     LAPIC_DIVIDE_BY_1 = 0xb,
-    BUS_KHZ_DEFAULT = 1000000,
-    CPUID_TIMING = 0x40000010, /* the hypervisors' common leaf: ebx is the bus clock in kHz */
+    BUS_TICKS_PER_US = 1000, /* 1 GHz in QEMU and KVM */
 };
 
 static const uintptr_t lapic_base = 0xfee00000;
-static uint32_t bus_khz = BUS_KHZ_DEFAULT;
-
-static uint32_t bus_khz_of_cpuid(void) {
-    const bool told = cpuid(1).ecx >> 31 && cpuid(0x40000000).eax >= CPUID_TIMING;
-    const uint32_t khz = told ? cpuid(CPUID_TIMING).ebx : 0;
-    return khz != 0 ? khz : BUS_KHZ_DEFAULT;
-}
+static uint8_t id;
 
 void lapic_init(void) {
-    bus_khz = bus_khz_of_cpuid();
+    id = (uint8_t)(mmio_read32(lapic_base + LAPIC_ID) >> 24);
     mmio_write32(lapic_base + LAPIC_LVT_LINT0, LAPIC_MASKED);
     mmio_write32(lapic_base + LAPIC_LVT_LINT1, LAPIC_MASKED);
     mmio_write32(lapic_base + LAPIC_TIMER_INITIAL, 0);
@@ -45,16 +39,15 @@ void lapic_timer_once(uint32_t count) {
 }
 
 void lapic_timer_us(uint64_t us) {
-    const uint64_t us_max = UINT32_MAX * 1000ull / bus_khz;
-    const uint64_t ticks = us < us_max ? us * bus_khz / 1000 : UINT32_MAX;
+    const uint64_t ticks = min_u64(us, UINT32_MAX / BUS_TICKS_PER_US) * BUS_TICKS_PER_US;
     lapic_timer_once(ticks != 0 ? (uint32_t)ticks : 1);
 }
 
-/* The initial id, which nobody changes: it costs no access to a register (CPUID leaf 1). */
 uint8_t lapic_id(void) {
-    return (uint8_t)(cpuid(1).ebx >> 24);
+    return id;
 }
 
-void lapic_eoi(void) {
+void lapic_ack_intx(void) {
     mmio_write32(lapic_base + LAPIC_EOI, 0);
+    mmio_write32(lapic_base + LAPIC_TASK_PRIORITY, 0);
 }

@@ -13,16 +13,17 @@ void lapic_init(void);
  * Replaces the one that was running. */
 void lapic_timer_once(uint32_t count);
 
-/* The same after `us` microseconds, as exact as the bus clock is known: the hypervisor tells it in
- * CPUID, or it is 1 GHz as in QEMU and KVM. At least one tick, so that a caller who has no time left
- * wakes up too; at most what 32 bits hold, 4.29 s at 1 GHz. */
+/* The same after `us` microseconds, taking the bus clock for 1 GHz, as it is in QEMU and KVM: elsewhere
+ * the time is another. At least one tick, so that a caller who has no time left wakes up too; at most
+ * what 32 bits hold, 4.29 s. */
 void lapic_timer_us(uint64_t us);
 
-/* The APIC id of this CPU, where messages and lines are sent to. */
+/* The id of this CPU's APIC, where messages and lines are sent to. From its register, not from CPUID:
+ * a hypervisor that runs ring 3 natively may show the host's there. */
 uint8_t lapic_id(void);
 
-/* Acknowledges the interrupt of the highest priority that is in service; without effect when none
- * is. */
-void lapic_eoi(void);
+/* Acknowledges the INTx interrupt that ring 0 left in service, and lets the next one come. For
+ * irq_intx_ack(). */
+void lapic_ack_intx(void);
 
 #endif

@@ -12,8 +12,9 @@
 /* Vectors of our own interrupts. The exceptions of the CPU end at 31.
  *
  * The upper four bits of a vector are its priority, and an interrupt holds back all of its own
- * priority and below until it is acknowledged. INTx is acknowledged late, by ring 3 (drivers/irq.h),
- * so it is alone at the lowest priority: it never holds back the timer or a message. */
+ * priority and below until it is acknowledged. Ring 0 does that for all but INTx, which ring 3
+ * acknowledges later (drivers/irq.h). So INTx is alone at the lowest priority: meanwhile it holds
+ * back nothing but itself. */
 enum {
     WAIT_VECTOR_FIRST = 0x30,
     WAIT_VECTOR_INTX = 0x30,
