@@ -18,6 +18,7 @@ enum {
 static uint64_t start;
 static uint64_t khz = KHZ_ASSUMED;
 static const char *source = "assumed";
+static uint64_t ns_per_tick; /* times 2^32 */
 
 static uint64_t khz_of_cpuid(void) {
     if (cpuid(1).ecx >> 31 && cpuid(0x40000000).eax >= 0x40000010) {
@@ -106,6 +107,7 @@ void clock_init(uint64_t tsc_start, const void *pvclock) {
     if (!clock_try("kvmclock", khz_of_pvclock(pvclock)) && !clock_try("cpuid", khz_of_cpuid())) {
         clock_try("pit", khz_of_pit());
     }
+    ns_per_tick = (1000000ull << 32) / khz;
 }
 
 uint64_t clock_khz(void) {
@@ -128,4 +130,8 @@ uint64_t clock_ms(void) {
 
 uint64_t clock_ticks_of_us(uint64_t us) {
     return us / 1000 * khz + us % 1000 * khz / 1000;
+}
+
+uint64_t clock_ns_of_ticks(uint64_t ticks) {
+    return (uint64_t)((unsigned __int128)ticks * ns_per_tick >> 32);
 }

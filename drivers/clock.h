@@ -19,4 +19,8 @@ uint64_t clock_ms(void);
 /* Ticks of cpu_tsc() in so many microseconds. */
 uint64_t clock_ticks_of_us(uint64_t us);
 
+/* Nanoseconds in so many ticks of cpu_tsc(), up to some centuries. A multiplication, for use with
+ * every packet. */
+uint64_t clock_ns_of_ticks(uint64_t ticks);
+
 #endif
