@@ -16,6 +16,7 @@
 #include "lib/panic.h"
 #include "net/app_crash_test.h"
 #include "net/app_echo.h"
+#include "net/app_ping.h"
 #include "net/stack.h"
 
 #include <string.h>
@@ -109,6 +110,11 @@ static int init_pci(void) {
     return pci_init(&windows);
 }
 
+static const struct app *const apps[] = {
+    [CONFIG_APP_ECHO] = &app_echo,
+    [CONFIG_APP_PING] = &app_ping,
+};
+
 void user_main(void) {
     static struct config config;
     char error[320];
@@ -135,12 +141,11 @@ void user_main(void) {
     }
     const int pci_err = init_pci();
     print_boot_event();
-    if (pci_err != ERR_OK || net_probe(&config) != ERR_OK || !stack_init(&config) ||
-        !app_echo_start()) {
+    if (pci_err != ERR_OK || net_probe(&config) != ERR_OK || !stack_init(&config)) {
         fail();
     }
     dma_lock();
-    const int status = app_echo_run(&config);
+    const enum exit_status status = app_run(&config, apps[config.app]);
     net_stop_all();
-    exit_guest((enum exit_status)status);
+    exit_guest(status);
 }

@@ -111,18 +111,31 @@ static bool addr_is_ip6_text(const char *text) {
     return gap ? groups < 8 : groups == 8;
 }
 
-static bool addr_parse_static6(char *word, struct addr_ip6 *out) {
-    unsigned len;
-    if (!addr_split_prefix(word, 128, &len) || len != IP6_PREFIX_LEN || !addr_is_ip6_text(word) ||
-        ip6addr_aton(word, &out->addr) == 0) {
+static bool addr_parse_station6(const char *text, ip6_addr_t *out) {
+    if (!addr_is_ip6_text(text) || ip6addr_aton(text, out) == 0) {
         return false;
     }
-    if (ip6_addr_isany(&out->addr) || ip6_addr_isloopback(&out->addr) ||
-        ip6_addr_ismulticast(&out->addr) || (out->addr.addr[2] == 0 && out->addr.addr[3] == 0)) {
-        return false; /* the last: any router of the subnet (RFC 4291, 2.6.1) */
+    return !ip6_addr_isany(out) && !ip6_addr_isloopback(out) && !ip6_addr_ismulticast(out) &&
+           (out->addr[2] != 0 || out->addr[3] != 0); /* any router of the subnet: RFC 4291, 2.6.1 */
+}
+
+static bool addr_parse_static6(char *word, struct addr_ip6 *out) {
+    unsigned len;
+    if (!addr_split_prefix(word, 128, &len) || len != IP6_PREFIX_LEN ||
+        !addr_parse_station6(word, &out->addr)) {
+        return false;
     }
     out->mode = ADDR_STATIC;
     return true;
+}
+
+bool addr_parse_station(const char *text, ip_addr_t *out) {
+    if (strchr(text, ':') != NULL) {
+        IP_SET_TYPE(out, IPADDR_TYPE_V6);
+        return addr_parse_station6(text, ip_2_ip6(out));
+    }
+    IP_SET_TYPE(out, IPADDR_TYPE_V4);
+    return addr_parse_quad(text, ip_2_ip4(out)) && addr_is_station(ip_2_ip4(out));
 }
 
 /* Walks a list with the words of one address family. */

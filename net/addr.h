@@ -24,6 +24,10 @@ struct addr_ip6 {
 bool addr_parse_ip4(const char *text, struct addr_ip4 *out, unsigned count);
 bool addr_parse_ip6(const char *text, struct addr_ip6 *out, unsigned count);
 
+/* The address of another station, IPv4 or IPv6, in one of the forms above without a prefix length.
+ * False for anything else: unspecified, loopback, multicast, a subnet router. Logs nothing. */
+bool addr_parse_station(const char *text, ip_addr_t *out);
+
 /* The gateway and the NIC whose subnet it is in. False when there is none; logged. */
 bool addr_parse_gateway(const char *text, const struct addr_ip4 *nics, unsigned count,
                         ip4_addr_t *gateway, unsigned *nic);

@@ -1,9 +1,7 @@
 #include "net/app_echo.h"
 
-#include "drivers/clock.h"
 #include "drivers/virtio_net.h"
-#include "lib/exit.h"
-#include "lib/json.h"
+#include "lib/log.h"
 #include "lwip/apps/lwiperf.h"
 #include "net/http_status.h"
 #include "net/stack.h"
@@ -50,26 +48,20 @@ static const struct stats_item app_echo_items[] = {
 static const struct stats_group app_echo_group = {
     .name = "echo", .items = app_echo_items, .count = ARRAY_SIZE(app_echo_items)};
 
-bool app_echo_start(void) {
-    stats_set_app(&app_echo_group);
+static bool app_echo_start(const struct config *cfg) {
+    (void)cfg;
     http_status_start();
-    return udp_services_start() && tcp_echo_start() && tcp_source_sink_start() &&
-           lwiperf_start_tcp_server(IP_ANY_TYPE, LWIPERF_TCP_PORT_DEFAULT, NULL, NULL) != NULL;
+    if (!udp_services_start() || !tcp_echo_start() || !tcp_source_sink_start() ||
+        lwiperf_start_tcp_server(IP_ANY_TYPE, LWIPERF_TCP_PORT_DEFAULT, NULL, NULL) == NULL) {
+        log_error("app=echo: the protocol stack has no room for its ports");
+        return false;
+    }
+    return true;
 }
 
-static void app_echo_print_ready(void) {
-    char line[256];
-    char ip4[STACK_IP4_TEXT_MAX];
-    char ip6[STACK_IP6_TEXT_MAX];
-    const char *state;
-    struct json j;
-    json_event(&j, line, sizeof(line), "ready");
-    json_string(&j, "app", app_echo_group.name);
-    json_string(&j, "ip", stack_ip4_text(0, false, ip4));
-    json_string(&j, "ip6", stack_ip6_text(0, 0, ip6, &state));
-    json_u64(&j, "boot_us", clock_us());
-    json_close(&j);
-    json_print(&j);
+/* Without an address there may still be IPv6, so it does not wait for ever. */
+static bool app_echo_ready(uint64_t waited_ms) {
+    return stack_ready() || waited_ms >= READY_WAIT_MS;
 }
 
 /* Frames that found no memory, so far. */
@@ -81,56 +73,23 @@ static uint64_t app_echo_shortages(void) {
     return sum;
 }
 
-struct app_echo_state {
-    uint64_t stats_ms; /* when the next statistics line is due */
-    uint64_t relief_ms;
-    uint64_t shortages;
-    bool ready;
+static void app_echo_tick(uint64_t now_ms) {
+    static uint64_t relief_ms;
+    static uint64_t shortages_before;
+    if (now_ms < relief_ms) {
+        return;
+    }
+    const uint64_t shortages = app_echo_shortages();
+    relief_ms = now_ms + RELIEF_MS;
+    if (shortages != shortages_before) {
+        shortages_before = shortages;
+        tcp_echo_relieve(now_ms);
+    }
+}
+
+const struct app app_echo = {
+    .stats = &app_echo_group,
+    .start = app_echo_start,
+    .ready = app_echo_ready,
+    .tick = app_echo_tick,
 };
-
-/* What is due once a millisecond. */
-static void app_echo_tick(const struct config *cfg, struct app_echo_state *state, uint64_t now_ms) {
-    if (cfg->stats != 0 && now_ms >= state->stats_ms) {
-        state->stats_ms += cfg->stats * (uint64_t)1000;
-        stats_print("stats");
-    }
-    if (now_ms >= state->relief_ms) {
-        const uint64_t shortages = app_echo_shortages();
-        state->relief_ms = now_ms + RELIEF_MS;
-        if (shortages != state->shortages) {
-            state->shortages = shortages;
-            tcp_echo_relieve(now_ms);
-        }
-    }
-}
-
-/* When the loop has something to do by itself. */
-static uint64_t app_echo_due_ms(const struct config *cfg, const struct app_echo_state *state,
-                                uint64_t start_ms) {
-    const uint64_t end_ms = cfg->seconds != 0 ? start_ms + cfg->seconds * (uint64_t)1000 : UINT64_MAX;
-    return cfg->stats != 0 ? min_u64(state->stats_ms, end_ms) : end_ms;
-}
-
-int app_echo_run(const struct config *cfg) {
-    const uint64_t start_ms = stack_now_ms();
-    struct app_echo_state state = {
-        .stats_ms = start_ms + cfg->stats * (uint64_t)1000,
-    };
-    uint64_t now_ms = start_ms;
-
-    while (cfg->seconds == 0 || now_ms < start_ms + cfg->seconds * (uint64_t)1000) {
-        const unsigned received = stack_poll();
-        if (UNLIKELY(!state.ready) &&
-            (stack_ready() || now_ms - start_ms >= READY_WAIT_MS)) {
-            state.ready = true;
-            app_echo_print_ready();
-        }
-        if (now_ms != stack_now_ms()) {
-            now_ms = stack_now_ms();
-            app_echo_tick(cfg, &state, now_ms);
-        }
-        stack_rest(received, app_echo_due_ms(cfg, &state, start_ms));
-    }
-    stats_print("result");
-    return EXIT_STATUS_OK;
-}

@@ -13,7 +13,7 @@
 #define SYS_LIGHTWEIGHT_PROT 0
 #define LWIP_SOCKET 0
 #define LWIP_NETCONN 0
-#define LWIP_RAW 0
+#define LWIP_RAW 1 /* echo replies for app=ping */
 #define LWIP_DNS 0
 
 /* Memory: pools only, so that every allocation takes the same short time. See lwippools.h for the
@@ -52,7 +52,7 @@
 #define LWIP_NETIF_HWADDRHINT 1
 #define ARP_TABLE_SIZE 64
 #define ARP_QUEUEING 1
-#define ARP_QUEUE_LEN 8
+#define ARP_QUEUE_LEN 48 /* all fragments of a datagram of 64 KiB */
 #define ETHARP_TABLE_MATCH_NETIF 1
 
 /* IPv4 */

@@ -80,6 +80,11 @@ class Test:
         self.stack.callback(ns.close)
         return ns
 
+    def wire(self, kind="dgram"):
+        wire = g.Wire(kind)
+        self.stack.callback(wire.close)
+        return wire
+
     def guest(self, words="", nics=(), **options):
         guest = g.Guest(self.accel, words, nics, **options)
         self.guests.append(guest)

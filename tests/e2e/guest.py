@@ -90,6 +90,35 @@ class UserNet:
         return spec
 
 
+class Wire:
+    """A cable between two guests, without root: `ends` are the networks of the two.
+
+    Kind "dgram": QEMU's datagram back end, where each guest can come and go. "stream": its stream back
+    end; the first end is the server and has to be there before the second."""
+
+    def __init__(self, kind="dgram"):
+        self._dir = tempfile.mkdtemp(prefix="ringlet-wire-")
+        self.ends = [WireEnd(self._spec(kind, 0)), WireEnd(self._spec(kind, 1))]
+
+    def _spec(self, kind, end):
+        if kind == "stream":
+            return (f"stream,server={'off' if end else 'on'},addr.type=unix,"
+                    f"addr.path={self._dir}/s")
+        return (f"dgram,local.type=unix,local.path={self._dir}/{end},"
+                f"remote.type=unix,remote.path={self._dir}/{1 - end}")
+
+    def close(self):
+        shutil.rmtree(self._dir, ignore_errors=True)
+
+
+class WireEnd:
+    def __init__(self, spec):
+        self._spec = spec
+
+    def netdev(self, i):
+        return f"{self._spec},id=n{i}"
+
+
 class Tap:
     """A tap device in a namespace. The host is 10.77.N.1, the guest is to be 10.77.N.2."""
 

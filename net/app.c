@@ -1,0 +1,80 @@
+#include "net/app.h"
+
+#include "drivers/clock.h"
+#include "lib/json.h"
+#include "net/stack.h"
+
+static void app_print_ready(const struct app *app) {
+    char line[256];
+    char ip4[STACK_IP4_TEXT_MAX];
+    char ip6[STACK_IP6_TEXT_MAX];
+    const char *state;
+    struct json j;
+    json_event(&j, line, sizeof(line), "ready");
+    json_string(&j, "app", app->stats->name);
+    json_string(&j, "ip", stack_ip4_text(0, false, ip4));
+    json_string(&j, "ip6", stack_ip6_text(0, 0, ip6, &state));
+    json_u64(&j, "boot_us", clock_us());
+    json_close(&j);
+    json_print(&j);
+}
+
+struct app_loop {
+    uint64_t start_ms;
+    uint64_t now_ms;
+    uint64_t stats_ms; /* when the next statistics line is due */
+    bool ready;
+};
+
+static bool app_is_done(const struct config *cfg, const struct app *app,
+                        const struct app_loop *loop) {
+    const bool time_is_up =
+        cfg->seconds != 0 && loop->now_ms - loop->start_ms >= cfg->seconds * (uint64_t)1000;
+    return app->done != NULL ? app->done(time_is_up) : time_is_up;
+}
+
+static void app_check_ready(const struct app *app, struct app_loop *loop) {
+    if (app->ready == NULL || app->ready(loop->now_ms - loop->start_ms)) {
+        loop->ready = true;
+        app_print_ready(app);
+    }
+}
+
+/* What is due once a millisecond. */
+static void app_tick(const struct config *cfg, const struct app *app, struct app_loop *loop) {
+    if (cfg->stats != 0 && loop->now_ms >= loop->stats_ms) {
+        loop->stats_ms += cfg->stats * (uint64_t)1000;
+        stats_print("stats");
+    }
+    if (app->tick != NULL) {
+        app->tick(loop->now_ms);
+    }
+}
+
+enum exit_status app_run(const struct config *cfg, const struct app *app) {
+    struct app_loop loop = {.start_ms = stack_now_ms()};
+
+    stats_set_app(app->stats);
+    if (app->start != NULL && !app->start(cfg)) {
+        return EXIT_STATUS_USAGE;
+    }
+    loop.now_ms = loop.start_ms;
+    loop.stats_ms = loop.start_ms + cfg->stats * (uint64_t)1000;
+
+    while (!app_is_done(cfg, app, &loop)) {
+        unsigned work = app->poll != NULL ? app->poll() : 0;
+        work += stack_poll();
+        if (UNLIKELY(!loop.ready)) {
+            app_check_ready(app, &loop);
+        }
+        if (loop.now_ms != stack_now_ms()) {
+            loop.now_ms = stack_now_ms();
+            app_tick(cfg, app, &loop);
+        }
+        if (work == 0) {
+            continue; /* Nothing was done in this pass: in poll mode the next one begins. */
+        }
+    }
+    stats_print("result");
+    return app->verdict != NULL ? app->verdict() : EXIT_STATUS_OK;
+}
