@@ -51,6 +51,26 @@ static void app_tick(const struct config *cfg, const struct app *app, struct app
     }
 }
 
+/* When the loop has something to do though no frame comes: the workload's own time, the next statistics
+ * line, the end. */
+static uint64_t app_wake_tsc(const struct config *cfg, const struct app *app,
+                             const struct app_loop *loop) {
+    uint64_t due_ms = UINT64_MAX;
+    if (cfg->stats != 0) {
+        due_ms = loop->stats_ms;
+    }
+    if (cfg->seconds != 0) {
+        due_ms = min_u64(due_ms, loop->start_ms + cfg->seconds * (uint64_t)1000);
+    }
+    const uint64_t wake_tsc = app->wake_tsc != NULL ? app->wake_tsc() : UINT64_MAX;
+    if (due_ms == UINT64_MAX) {
+        return wake_tsc;
+    }
+    const uint64_t now_ms = clock_ms();
+    const uint64_t left_ms = due_ms > now_ms ? due_ms - now_ms : 0;
+    return min_u64(wake_tsc, cpu_tsc() + clock_ticks_of_us(left_ms * 1000));
+}
+
 enum exit_status app_run(const struct config *cfg, const struct app *app) {
     struct app_loop loop = {.start_ms = stack_now_ms()};
 
@@ -71,8 +91,8 @@ enum exit_status app_run(const struct config *cfg, const struct app *app) {
             loop.now_ms = stack_now_ms();
             app_tick(cfg, app, &loop);
         }
-        if (work == 0) {
-            continue; /* Nothing was done in this pass: in poll mode the next one begins. */
+        if (stack_wants_rest(work)) {
+            stack_rest(app_wake_tsc(cfg, app, &loop));
         }
     }
     stats_print("result");

@@ -290,6 +290,18 @@ unsigned stack_poll(void) {
     return received;
 }
 
+bool stack_wants_rest(unsigned work) {
+    if (LIKELY(stack.mode == CONFIG_MODE_POLL)) {
+        return false;
+    }
+    const uint64_t tsc = cpu_tsc();
+    if (work != 0) {
+        stack.work_tsc = tsc;
+        return false;
+    }
+    return tsc - stack.work_tsc >= stack.idle_ticks && !log_poll();
+}
+
 /* Tells lwIP of devices whose configuration changed; true when there were any. */
 static bool stack_take_interrupts(bool slept) {
     const unsigned changed = net_interrupts_take(slept);
@@ -301,14 +313,7 @@ static bool stack_take_interrupts(bool slept) {
     return changed != 0;
 }
 
-/* Milliseconds until lwIP or the caller has something to do. */
-static uint64_t stack_sleep_ms(uint64_t until_ms) {
-    const uint64_t now_ms = clock_ms();
-    const uint64_t limit_ms = until_ms > now_ms ? until_ms - now_ms : 0;
-    return min_u64(limit_ms, sys_timeouts_sleeptime());
-}
-
-static void stack_sleep(uint64_t until_ms) {
+void stack_rest(uint64_t until_tsc) {
     bool work = false;
     /* From here on an interrupt ends the wait, so nothing that comes after the looks is missed. */
     wait_begin();
@@ -318,10 +323,11 @@ static void stack_sleep(uint64_t until_ms) {
     for (unsigned nic = 0; nic < net_dev_count; nic++) {
         work |= netif_virtio_arm(nic);
     }
-    const uint64_t ms = stack_sleep_ms(until_ms);
-    if (!work && ms > 0) {
-        const uint64_t start = cpu_tsc();
-        lapic_timer_us(ms * 1000);
+    const uint64_t start = cpu_tsc();
+    const uint64_t own_us = until_tsc > start ? (until_tsc - start) / clock_ticks_of_us(1) : 0;
+    const uint64_t us = min_u64(own_us, sys_timeouts_sleeptime() * (uint64_t)1000);
+    if (!work && us > 0) {
+        lapic_timer_us(us);
         wait_for_interrupt();
         stack.slept_ticks += cpu_tsc() - start;
         stack.next_tick_tsc = 0; /* the clock has moved on */
@@ -329,18 +335,6 @@ static void stack_sleep(uint64_t until_ms) {
     }
     for (unsigned nic = 0; nic < net_dev_count; nic++) {
         net_disarm(&net_devs[nic]);
-    }
-}
-
-void stack_rest(unsigned received, uint64_t until_ms) {
-    if (stack.mode == CONFIG_MODE_POLL) {
-        return;
-    }
-    const uint64_t tsc = cpu_tsc();
-    if (received != 0) {
-        stack.work_tsc = tsc;
-    } else if (tsc - stack.work_tsc >= stack.idle_ticks && !log_poll()) {
-        stack_sleep(until_ms);
     }
 }
 

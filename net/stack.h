@@ -20,9 +20,13 @@ bool stack_init(const struct config *cfg);
  * Prints an address event for each address that is gained or lost. */
 unsigned stack_poll(void);
 
-/* After a pass that received so many frames: in the modes irq and adaptive sleeps, when there is nothing
- * to do, until a device interrupts, lwIP's next timer, or until_ms of clock_ms(). */
-void stack_rest(unsigned received, uint64_t until_ms);
+/* After a pass in which so many things were done: whether to sleep now. Never in poll mode; in adaptive
+ * mode after idle_us= without work. */
+bool stack_wants_rest(unsigned work);
+
+/* Asks the devices for interrupts, looks once more, and if there is nothing sleeps: until a device
+ * interrupts, lwIP's next timer, or the time stamp counter reaches until_tsc. */
+void stack_rest(uint64_t until_tsc);
 
 /* Microseconds asleep since boot. */
 uint64_t stack_slept_us(void);
