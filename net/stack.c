@@ -240,6 +240,7 @@ bool stack_init(const struct config *cfg) {
     stack.now_ms = clock_ms();
     stack.tick_ticks = clock_ticks_of_us(1000);
     stack.mode = cfg->mode;
+    stack.work_tsc = cpu_tsc();
     stack.idle_ticks = cfg->mode == CONFIG_MODE_ADAPTIVE ? clock_ticks_of_us(cfg->idle_us) : 0;
     stack.ip4_off = ip4[0].mode == ADDR_OFF;
     netif_add_ext_callback(&stack.callback, stack_netif_changed);
