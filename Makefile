@@ -100,7 +100,9 @@ SEAM_IO := -DMMIO_HEADER='"tests/unit/seam_mmio.h"' -DIO_HEADER='"tests/unit/sea
 MODEL_VQ := tests/model/vq_device.c tests/model/vq_device_split.c tests/model/vq_device_packed.c
 
 vq_rig := $(SEAM_ASSERT) tests/unit/vq_rig.c $(MODEL_VQ) drivers/vq.c
-pci_rig := $(SEAM_ASSERT) $(SEAM_IO) tests/model/pci_bus.c drivers/pci.c drivers/pci_assign.c lib/log.c
+pci_rig := $(SEAM_ASSERT) $(SEAM_IO) tests/model/pci_bus.c tests/model/pci_msix.c drivers/pci.c \
+	drivers/pci_assign.c lib/log.c
+irq_rig := $(pci_rig) tests/model/apic.c drivers/irq.c drivers/lapic.c drivers/msix.c lib/wait.c
 virtio_rig := $(pci_rig) tests/model/virtio_device.c $(MODEL_VQ) drivers/virtio_pci.c \
 	drivers/virtio_features.c drivers/vq.c
 net_rig := $(virtio_rig) drivers/virtio_net.c $(wildcard drivers/net_*.c) drivers/irq.c \
@@ -118,6 +120,8 @@ UNIT_test_histogram := $(SEAM_ASSERT) lib/histogram.c
 UNIT_test_pattern := lib/pattern.c
 UNIT_test_pci := $(pci_rig)
 UNIT_test_pci_bars := $(pci_rig)
+UNIT_test_irq := $(irq_rig)
+UNIT_test_msix := $(irq_rig)
 UNIT_test_virtio_caps := $(virtio_rig)
 UNIT_test_virtio_pci := $(virtio_rig)
 UNIT_test_virtio_net := $(net_rig)

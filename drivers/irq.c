@@ -49,7 +49,7 @@ void irq_intx_ack(void) {
     }
 }
 
-/* --- the way of the line ------------------------------------------------------------------------ */
+/* --- the way of the line ---------------------------------------------------------------------- */
 
 /* How many inputs the I/O APIC at base has, 0 when there is none. */
 static unsigned ioapic_inputs(uintptr_t base) {
@@ -69,8 +69,8 @@ static void ioapic_route(unsigned input) {
     ioapic_write(IOAPIC_ENTRY + 2 * input, IOAPIC_LEVEL | WAIT_VECTOR_INTX);
 }
 
-/* The PIIX3, or PIIX4, has a route register for each of four lines, which rotate over the devices. SeaBIOS
- * sets them, qboot does not. 82371SB, 4.1.9. */
+/* The PIIX3 or PIIX4 has a route register (PIRQRC) for each of four lines, over which the devices
+ * rotate. SeaBIOS sets them, qboot does not. */
 static int gsi_pc(unsigned dev, unsigned pin) {
     const unsigned shift = (pin + dev + PINS - 1) % PINS * 8;
     for (unsigned i = 0; i < pci_dev_count; i++) {
@@ -90,9 +90,9 @@ static int gsi_pc(unsigned dev, unsigned pin) {
     return ERR_ABSENT;
 }
 
-/* PIRQA to PIRQH are inputs of their own. Devices 0 to 24 rotate over E to H, device 30 has them in
- * order; those of the chipset have A to D in order, unless firmware changed that (ICH9, 10.1.32 ff.),
- * which QEMU's does not. */
+/* PIRQA to PIRQH are inputs of their own. Devices 0 to 24 rotate over E to H, device 30 has them
+ * in order; those of the chipset have A to D in order, unless somebody changed ICH9's registers
+ * D25IR to D31IR, which neither SeaBIOS nor qboot does. */
 static int gsi_q35(unsigned dev, unsigned pin) {
     const unsigned pirq = dev < 25 ? Q35_PIRQE + (pin + dev) % PINS
                           : dev == 30 ? Q35_PIRQE + pin : pin;

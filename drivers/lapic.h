@@ -9,17 +9,17 @@
  * else here or in irq.h. */
 void lapic_init(void);
 
-/* One interrupt of WAIT_VECTOR_TIMER after `count` ticks of the APIC's bus clock; 0 stops the timer.
- * Replaces the one that was running. */
+/* One interrupt of WAIT_VECTOR_TIMER after `count` ticks of the APIC's bus clock, instead of the
+ * one that was under way; 0 stops the timer. One that was due just before may still come. */
 void lapic_timer_once(uint32_t count);
 
-/* The same after `us` microseconds, taking the bus clock for 1 GHz, as it is in QEMU and KVM: elsewhere
- * the time is another. At least one tick, so that a caller who has no time left wakes up too; at most
- * what 32 bits hold, 4.29 s. */
+/* The same after `us` microseconds, taking the bus clock for 1 GHz, as it is in QEMU and KVM:
+ * elsewhere the time is another. At least one tick, so that a caller who has no time left wakes
+ * up too; at most what 32 bits hold, 4.29 s. */
 void lapic_timer_us(uint64_t us);
 
-/* The id of this CPU's APIC, where messages and lines are sent to. From its register, not from CPUID:
- * a hypervisor that runs ring 3 natively may show the host's there. */
+/* The id of this CPU's APIC, where messages and lines are sent to. From its register, not from
+ * CPUID: a hypervisor that runs ring 3 natively may show the host's there. */
 uint8_t lapic_id(void);
 
 /* Acknowledges the INTx interrupt that ring 0 left in service, and lets the next one come. For

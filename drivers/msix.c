@@ -87,7 +87,7 @@ void msix_set(struct msix *m, uint16_t entry, uint8_t vector) {
     ASSERT(entry < m->count);
     ASSERT(vector >= WAIT_VECTOR_DEVICE_FIRST && vector <= WAIT_VECTOR_LAST);
     const uintptr_t at = m->table + (uintptr_t)entry * ENTRY_SIZE;
-    if (m->enabled) { /* no message may go out half-written; masked after a reset, but not for ever */
+    if (m->enabled) { /* no message may go out half-written (6.8.2) */
         mmio_write32(at + ENTRY_CONTROL, ENTRY_MASKED);
     }
     mmio_write32(at + ENTRY_ADDR_LOW, MESSAGE_BASE | (uint32_t)lapic_id() << MESSAGE_ID_SHIFT);

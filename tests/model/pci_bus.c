@@ -1,5 +1,6 @@
 #include "tests/model/pci_bus.h"
 
+#include "tests/model/pci_msix.h"
 #include "tests/unit/seam_io.h"
 #include "tests/unit/seam_mmio.h"
 
@@ -24,7 +25,7 @@ enum {
 
 struct pci_bus pci_bus;
 
-static void broke(const char *what) {
+void pci_bus_broke(const char *what) {
     if (pci_bus.violation == NULL) {
         pci_bus.violation = what;
     }
@@ -174,15 +175,19 @@ static uint32_t config_read(struct pci_fn *f, unsigned off, unsigned width) {
 
 static void config_write(struct pci_fn *f, unsigned off, unsigned width, uint32_t value) {
     if (f == NULL) {
-        broke("a write to the configuration space of a function that does not exist");
+        pci_bus_broke("a write to the configuration space of a function that does not exist");
         return;
     }
     const unsigned bar_end = (f->cfg[0x0e] & 0x7f) == 1 ? 0x18 : 0x28;
     if (off >= BAR0 && off < bar_end && (f->cfg[COMMAND] & (DECODE_IO | DECODE_MEMORY))) {
-        broke("a base address register was written while the function decoded addresses");
+        pci_bus_broke("a base address register was written while the function decoded addresses");
     }
-    if (off < COMMAND || (off >= 0x08 && off < 0x0c) || off >= CAPS) {
-        broke("a write to a read-only register or to a capability");
+    uint8_t writable = 0;
+    for (unsigned i = 0; i < width; i++) {
+        writable |= f->writable[off + i];
+    }
+    if (off < COMMAND || (off >= 0x08 && off < 0x0c) || (off >= CAPS && writable == 0)) {
+        pci_bus_broke("a write to a read-only register or to a capability");
     }
     for (unsigned i = 0; i < width; i++) {
         const uint8_t mask = f->writable[off + i];
@@ -253,22 +258,29 @@ struct pci_fn *pci_bus_decode(uint64_t addr, unsigned *bar, uint64_t *off) {
 }
 
 static uint32_t bar_read(uint64_t addr, bool io, unsigned width) {
-    unsigned bar;
-    uint64_t off;
+    unsigned bar = 0;
+    uint64_t off = 0;
     struct pci_fn *f = decode(addr, io, &bar, &off);
+    uint32_t value = 0;
+    if (f != NULL && pci_msix_access(f, bar, off, width, false, &value)) {
+        return value;
+    }
     if (f == NULL || f->read == NULL) {
-        broke("a read where no function answers, or more than one");
+        pci_bus_broke("a read where no function answers, or more than one");
         return UINT32_MAX;
     }
     return f->read(f->context, bar, off, width);
 }
 
 static void bar_write(uint64_t addr, bool io, unsigned width, uint32_t value) {
-    unsigned bar;
-    uint64_t off;
+    unsigned bar = 0;
+    uint64_t off = 0;
     struct pci_fn *f = decode(addr, io, &bar, &off);
+    if (f != NULL && pci_msix_access(f, bar, off, width, true, &value)) {
+        return;
+    }
     if (f == NULL || f->write == NULL) {
-        broke("a write where no function answers, or more than one");
+        pci_bus_broke("a write where no function answers, or more than one");
         return;
     }
     f->write(f->context, bar, off, width, value);
@@ -281,13 +293,16 @@ static bool in_ecam(uintptr_t addr) {
 
 static uint32_t memory_access(uintptr_t addr, unsigned width, bool write, uint32_t value) {
     if (addr % width != 0) {
-        broke("a misaligned access");
+        pci_bus_broke("a misaligned access");
+    }
+    if (pci_bus.platform != NULL && pci_bus.platform(addr, width, write, &value)) {
+        return value;
     }
     if (in_ecam(addr)) {
         const uintptr_t at = addr - pci_bus.ecam;
         struct pci_fn *f = config_target(at >> 20, at >> 15 & 31, at >> 12 & 7);
         if ((at & 0xfff) + width > 256) {
-            broke("an access to extended configuration space");
+            pci_bus_broke("an access to extended configuration space");
         } else if (write) {
             config_write(f, at & 0xff, width, value);
         } else {
@@ -314,7 +329,7 @@ static uint32_t port_access(uint16_t port, unsigned width, bool write, uint32_t 
         struct pci_fn *f = config_target(at >> 16 & 0xff, at >> 11 & 31, at >> 8 & 7);
         const unsigned off = (at & 0xfc) + (port & 3);
         if (port % width != 0 || !(at & 1u << 31)) {
-            broke("a misaligned or disabled access to the configuration port");
+            pci_bus_broke("a misaligned or disabled access to the configuration port");
         } else if (write) {
             config_write(f, off, width, value);
         } else {

@@ -24,6 +24,7 @@ struct pci_fn {
     uint32_t (*read)(void *context, unsigned bar, uint64_t off, unsigned width);
     void (*write)(void *context, unsigned bar, uint64_t off, unsigned width, uint32_t value);
     void *context;
+    struct pci_msix *msix; /* pci_msix.h; NULL: none */
 };
 
 struct pci_bus {
@@ -34,6 +35,8 @@ struct pci_bus {
     bool ports; /* CF8/CFC are there */
     uint32_t port_address;
     const char *violation;
+    /* Registers outside of PCI: returns whether the address is one. NULL: there are none. */
+    bool (*platform)(uintptr_t addr, unsigned width, bool write, uint32_t *value);
 };
 
 /* The one machine that the seams talk to. */
@@ -64,6 +67,9 @@ void pci_bus_set16(struct pci_fn *f, unsigned off, uint16_t value);
  * it forward. */
 void pci_bus_configure_bridge(struct pci_fn *bridge, uint8_t primary, uint8_t secondary,
                               uint8_t subordinate, uint64_t start, uint64_t end);
+
+/* The driver did what it must not do. */
+void pci_bus_broke(const char *what);
 
 /* The function that answers at a memory address, NULL when nobody or more than one does. */
 struct pci_fn *pci_bus_decode(uint64_t addr, unsigned *bar, uint64_t *off);
