@@ -80,12 +80,12 @@ static void test_ring_lies(void **state) {
             dev.status_count = log + sizeof(statuses) > VIRTIO_DEVICE_LOG ? 0 : log;
             const unsigned from = dev.status_count;
             lost_count = 0;
-            assert_true(net_service(nd, count_lost));
+            assert_true(net_service(nd, clock_ms(), count_lost));
             expect_statuses(from, statuses, sizeof(statuses));
             assert_int_equal(lost_count, queue == TX ? 9 : 11);
             assert_int_equal(nd->tx.stats.drop_reset, drops + lost_count);
             assert_int_equal(nd->restarts, restarts + 1);
-            assert_false(net_service(nd, count_lost));
+            assert_false(net_service(nd, clock_ms(), count_lost));
             expect_traffic();
         }
     }
@@ -94,14 +94,14 @@ static void test_ring_lies(void **state) {
 static void test_link_follows_the_device(void **state) {
     (void)state;
     tx_begin();
-    assert_false(net_service(nd, count_lost));
+    assert_false(net_service(nd, clock_ms(), count_lost));
     dev.config[6] = 0;
-    assert_true(net_service(nd, count_lost));
+    assert_true(net_service(nd, clock_ms(), count_lost));
     assert_false(nd->link_up);
-    assert_false(net_service(nd, count_lost));
+    assert_false(net_service(nd, clock_ms(), count_lost));
     assert_false(send_frame(0, 60, 1));
     dev.config[6] = 0xff; /* other bits mean other things */
-    assert_true(net_service(nd, count_lost));
+    assert_true(net_service(nd, clock_ms(), count_lost));
     assert_int_equal(nd->restarts, 0);
     expect_traffic();
 }
@@ -123,7 +123,7 @@ static void test_needs_reset(void **state) {
     net_tx_flush(nd);
     assert_true(send_frame(30, 60, 1)); /* not flushed */
     dev.status |= VIRTIO_STATUS_NEEDS_RESET;
-    assert_true(net_service(nd, count_lost));
+    assert_true(net_service(nd, clock_ms(), count_lost));
     assert_int_equal(lost_count, 31);
     assert_int_equal(nd->restarts, 1);
     check_pool(20);
@@ -151,7 +151,7 @@ static void test_restart_is_tried_again(void **state) {
         dev.offered[1] = which == 3 ? 0 : dev.offered[1];
         for (unsigned i = 0; i < 3; i++) {
             struct pktbuf *bufs[4];
-            net_service(nd, count_lost);
+            net_service(nd, clock_ms(), count_lost);
             assert_false(nd->running);
             assert_false(send_frame(5, 60, 1));
             assert_int_equal(net_rx_burst(nd, bufs, 4), 0);
@@ -160,7 +160,7 @@ static void test_restart_is_tried_again(void **state) {
         dev.reset_reads = 0;
         dev.queue[TX].notify_off = TX;
         dev.offered[1] = which == 3 ? offered : dev.offered[1];
-        assert_true(net_service(nd, count_lost));
+        assert_true(net_service(nd, clock_ms(), count_lost));
         assert_int_equal(lost_count, 1);
         expect_traffic();
     }
@@ -173,7 +173,7 @@ static void go_down(void) {
     assert_true(send_frame(0, 60, 1)); /* not flushed */
     dev.status |= VIRTIO_STATUS_NEEDS_RESET;
     dev.refuse_features = true;
-    net_service(nd, count_lost);
+    net_service(nd, clock_ms(), count_lost);
     assert_false(nd->running);
 }
 
@@ -193,7 +193,7 @@ static void test_refill_while_down(void **state) {
     assert_int_equal(net_rx_burst(nd, bufs, NET_BURST_MAX), 1);
     dev.status |= VIRTIO_STATUS_NEEDS_RESET;
     dev.refuse_features = true;
-    net_service(nd, count_lost);
+    net_service(nd, clock_ms(), count_lost);
     assert_false(nd->running);
     pktbuf_put(bufs[0]);
     net_rx_refill(nd);
@@ -210,16 +210,16 @@ static void test_device_changes_over_a_restart(void **state) {
     tx_begin();
     dev.config[11] = 0x20; /* 8412 bytes */
     dev.status |= VIRTIO_STATUS_NEEDS_RESET;
-    net_service(nd, count_lost);
+    net_service(nd, clock_ms(), count_lost);
     assert_true(!nd->running || nd->mtu <= 1500);
-    net_service(nd, count_lost); /* a first refusal is not forgotten by the second try */
+    net_service(nd, clock_ms(), count_lost); /* a first refusal is not forgotten by the second try */
     assert_true(!nd->running || nd->mtu <= 1500);
     dev.config[11] = 0x05;
-    net_service(nd, count_lost);
+    net_service(nd, clock_ms(), count_lost);
     expect_traffic();
     dev.queue[RX].max = 16;
     dev.status |= VIRTIO_STATUS_NEEDS_RESET;
-    net_service(nd, count_lost);
+    net_service(nd, clock_ms(), count_lost);
     expect_no_violation();
 }
 

@@ -3,7 +3,7 @@
 
 static void expect_usual_areas(void) {
     assert_int_equal(pci.common.base, BAR_ADDR);
-    assert_true(pci.common.len >= sizeof(struct virtio_pci_common_cfg));
+    assert_true(pci.common.len >= offsetof(struct virtio_pci_common_cfg, queue_notif_config_data));
     assert_int_equal(pci.notify.base, BAR_ADDR + 0x3000);
     assert_int_equal(pci.notify.len, 0x4000);
     assert_int_equal(pci.notify_multiplier, 4);

@@ -42,7 +42,9 @@ static void test_garbage_offers(void **state) {
         virtio_device_offer(&dev, VIRTIO_F_VERSION_1, true);
         dev.config[10] = 0xdc; /* 1500 */
         dev.config[11] = 0x05;
-        cfg.ring = CONFIG_RING_SPLIT; /* what the model's queues are */
+        cfg.ring = CONFIG_RING_SPLIT; /* what the model's queues are; nor has it these: */
+        strcpy(cfg.features, "-in_order,-indirect_desc,-notification_data,-notif_config_data,"
+                             "-ring_reset,-ctrl_vq");
         bring_up();
         struct virtio_features known = {0};
         virtio_feature_set(&known, VIRTIO_F_VERSION_1);
@@ -50,6 +52,10 @@ static void test_garbage_offers(void **state) {
         virtio_feature_set(&known, VIRTIO_NET_F_MAC);
         virtio_feature_set(&known, VIRTIO_NET_F_STATUS);
         virtio_feature_set(&known, VIRTIO_NET_F_MTU);
+        virtio_feature_set(&known, VIRTIO_NET_F_SPEED_DUPLEX);
+        virtio_feature_set(&known, VIRTIO_NET_F_MRG_RXBUF);
+        virtio_feature_set(&known, VIRTIO_F_EVENT_IDX);
+        virtio_feature_set(&known, VIRTIO_F_ORDER_PLATFORM);
         for (unsigned i = 0; i < 3; i++) {
             assert_int_equal(dev.accepted[i], dev.offered[i] & known.word[i]);
             assert_int_equal(nd->features.word[i], dev.accepted[i]);

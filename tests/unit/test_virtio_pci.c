@@ -125,7 +125,8 @@ static void init_queue(struct vq *q, uint16_t num, void **memory, struct vq_slot
     *memory = aligned_alloc(VQ_AREA_ALIGN, vq_areas(VQ_SPLIT, num).size);
     *slots = calloc(num, sizeof(**slots));
     *q = (struct vq){0};
-    vq_init(q, VQ_SPLIT, num, false, *memory, *slots);
+    vq_init(q, &(struct vq_setup){
+                   .layout = VQ_SPLIT, .num = num, .memory = *memory, .slots = *slots});
 }
 
 static int enable(uint16_t index, uint16_t num, struct virtio_pci_doorbell *doorbell) {
@@ -134,7 +135,7 @@ static int enable(uint16_t index, uint16_t num, struct virtio_pci_doorbell *door
     struct vq q;
     init_queue(&q, num, &memory, &slots);
     const struct vq_areas areas = vq_areas(VQ_SPLIT, num);
-    const int err = virtio_pci_queue_enable(&pci, index, &q, memory, doorbell);
+    const int err = virtio_pci_queue_enable(&pci, index, &q, memory, VIRTIO_MSI_NO_VECTOR, doorbell);
     const struct virtio_device_queue *dq = &dev.queue[index];
     if (err == ERR_OK) {
         const uint64_t base = (uintptr_t)memory;
@@ -189,9 +190,9 @@ static void test_doorbell_address(void **state) {
                              BAR_ADDR + 0x3000 + dev.queue[n].notify_off * multipliers[i]);
         }
         virtio_pci_add_status(&pci, VIRTIO_STATUS_DRIVER_OK);
-        virtio_pci_ring(&doorbell[1]);
-        virtio_pci_ring(&doorbell[1]);
-        virtio_pci_ring(&doorbell[0]);
+        virtio_pci_ring(&doorbell[1], 0);
+        virtio_pci_ring(&doorbell[1], 0);
+        virtio_pci_ring(&doorbell[0], 0);
         assert_int_equal(dev.queue[0].doorbells, 1);
         assert_int_equal(dev.queue[1].doorbells, 2);
         expect_no_violation();
@@ -206,7 +207,7 @@ static void test_doorbell_in_ports(void **state) {
     negotiate();
     assert_int_equal(enable(1, 4, &doorbell), ERR_OK);
     virtio_pci_add_status(&pci, VIRTIO_STATUS_DRIVER_OK);
-    virtio_pci_ring(&doorbell);
+    virtio_pci_ring(&doorbell, 0);
     assert_int_equal(dev.queue[1].doorbells, 1);
     expect_no_violation();
 }
