@@ -4,6 +4,7 @@ A test file holds functions marked with @case. Each gets a Test, which makes gue
 and removes them when the function returns or raises. A keyword argument of @case with a list of
 values makes one case for each value (and each combination).
 """
+import collections
 import contextlib
 import itertools
 import os
@@ -21,6 +22,17 @@ EACH = "each"  # on each accelerator
 
 TEST_LIMIT = 60.0  # seconds; each wait inside has its own, shorter one
 
+# The programs that tests ask for, and the Debian packages that tools/deps brings them with.
+PACKAGES = {
+    "chromium": "chromium",
+    "curl": "curl",
+    "dpdk-testpmd": "dpdk-dev",
+    "iperf": "iperf",
+    "nm": "binutils",
+    "ovs-vsctl": "openvswitch-switch-dpdk",
+    "ping": "iputils-ping",
+}
+
 _cases = []
 
 
@@ -29,19 +41,20 @@ class Skip(Exception):
 
 
 class Case:
-    def __init__(self, name, function, accel, values, limit):
+    def __init__(self, name, function, accel, values, limit, spins):
         self.name, self.function, self.accel = name, function, accel
-        self.values, self.limit = values, limit
+        self.values, self.limit, self.spins = values, limit, spins
 
 
-def case(accel=ONE, limit=TEST_LIMIT, **lists):
-    """Marks a test. `accel` is ONE, EACH or None (the test starts no guest, or chooses itself)."""
+def case(accel=ONE, limit=TEST_LIMIT, spins=False, **lists):
+    """Marks a test. `accel` is ONE, EACH or None (the test starts no guest, or chooses itself).
+    `spins`: besides the guest a back end takes a processor for itself; one such test at a time."""
     def mark(function):
         topic = function.__module__.removeprefix("test_")
         for values in itertools.product(*lists.values()):
             shown = ",".join(str(v)[:40].replace(" ", "_") for v in values)
             name = f"{topic}/{function.__name__}" + (f"[{shown}]" if shown else "")
-            _cases.append(Case(name, function, accel, dict(zip(lists, values)), limit))
+            _cases.append(Case(name, function, accel, dict(zip(lists, values)), limit, spins))
         return function
     return mark
 
@@ -53,6 +66,7 @@ class Test:
         self.name, self.accel = name, accel
         self.stack = contextlib.ExitStack()
         self.guests = []
+        self.details = []  # functions that return lines to show when the test fails
 
     # ---- Needs ----
 
@@ -66,7 +80,7 @@ class Test:
         for name in names:
             if shutil.which(name):
                 return name
-        raise Skip(f"{' or '.join(names)} is not installed")
+        raise Skip(f"{' or '.join(names)} is not installed (package {PACKAGES[names[0]]})")
 
     def need_ipv6(self):
         if not os.path.exists("/proc/net/if_inet6"):
@@ -121,14 +135,17 @@ class Test:
         for guest in self.guests:
             guest.kill()
 
+    def tail(self):
+        lines = [line for guest in self.guests for line in guest.tail()]
+        return lines + [line for details in self.details for line in details()]
+
 
 class Run:
     """All chosen cases, run by a few threads. Prints a line for each as it ends."""
 
     def __init__(self, cases, jobs):
-        self._todo = queue.Queue()
-        for chosen in cases:
-            self._todo.put(chosen)
+        self._todo = collections.deque(pair for pair in cases if not pair[0].spins)
+        self._spinning = collections.deque(pair for pair in cases if pair[0].spins)
         self._jobs = self._working = jobs
         self._ended = queue.Queue()
         self._print = threading.Lock()
@@ -137,8 +154,10 @@ class Run:
         self.counts = {"ok": 0, "FAIL": 0, "skip": 0}
 
     def run(self):
-        for _ in range(self._jobs):
-            threading.Thread(target=self._work).start()
+        # The first thread has all those that spin, so no two of them run at a time.
+        threading.Thread(target=self._work, args=(self._spinning, self._todo)).start()
+        for _ in range(self._jobs - 1):
+            threading.Thread(target=self._work, args=(self._todo,)).start()
         try:
             self._wait()
         except BaseException:
@@ -155,12 +174,15 @@ class Run:
             self._ended.get()
             self._working -= 1
 
-    def _work(self):
+    def _work(self, *lists):
         try:
-            while not self._stop:
-                self._one(*self._todo.get_nowait())
-        except queue.Empty:
-            pass
+            for pairs in lists:
+                while not self._stop:
+                    try:
+                        chosen, accel = pairs.popleft()
+                    except IndexError:
+                        break
+                    self._one(chosen, accel)
         finally:
             self._ended.put(None)
 
@@ -184,7 +206,7 @@ class Run:
                     verdict, reason = "skip", str(skip)
                 except Exception as error:  # whatever it is, it is this test's failure
                     verdict, reason = "FAIL", describe(error)
-                    details = [line for guest in test.guests for line in guest.tail()]
+                    details = test.tail()
         except Exception as error:
             verdict, reason = "FAIL", f"clean-up: {describe(error)}"
         finally:

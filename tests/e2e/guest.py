@@ -165,10 +165,10 @@ class Namespace:
     def close(self):
         subprocess.run(["ip", "netns", "del", self.name], check=False, timeout=20)
 
-    def add_tap(self, mtu=1500):
+    def add_tap(self, mtu=1500, *flags):
         tap = Tap(f"rl{len(self.taps)}", len(self.taps))
         self.taps.append(tap)
-        self._inside("tuntap", "add", "dev", tap.name, "mode", "tap")
+        self._inside("tuntap", "add", "dev", tap.name, "mode", "tap", *flags)
         self._inside("addr", "add", f"{tap.host}/24", "dev", tap.name)
         if os.path.exists("/proc/net/if_inet6"):
             # Made by hand without duplicate address detection: usable from the first moment.

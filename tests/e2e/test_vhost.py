@@ -1,0 +1,139 @@
+"""A polling back end outside QEMU: DPDK's testpmd takes the rings by vhost-user."""
+import threading
+import time
+
+from case import EACH, case
+from guest import GuestError
+from test_state import queues
+from traffic import (Pinger, pattern, receive_all, receive_exactly, same, send_and_shut, tcp_connect,
+                     tcp_echo, udp_socket)
+from vhost import CONNECTS, LISTENS, RECONNECTS, Bench
+
+MIB = 1 << 20
+
+# What of the guest is repeated for each of its modes.
+MODES = ["poll"]
+
+# What QEMU does at the socket, options of the device, words for the guest. Each pair of two choices
+# (of that, the layout, mrg_rxbuf, event_idx, the size) is in some line.
+SETUPS = {
+    "split-64": (CONNECTS, "", "queue=64"),
+    "split-256": (LISTENS, "mrg_rxbuf=off", "queue=256"),
+    "split-1024": (LISTENS, "event_idx=off,rx_queue_size=1024,tx_queue_size=1024", ""),
+    "packed-64": (LISTENS, "packed=on,mrg_rxbuf=off,event_idx=off", "queue=64"),
+    "packed-256": (CONNECTS, "packed=on,event_idx=off", "queue=256"),
+    "packed-1024": (CONNECTS, "packed=on,mrg_rxbuf=off,rx_queue_size=1024,tx_queue_size=1024", ""),
+}
+
+
+@case(accel=EACH, spins=True, setup=SETUPS, mode=MODES)
+def data(t, setup, mode):
+    """Everything arrives unchanged, both sides count the same, and none wakes the other."""
+    role, nic, words = SETUPS[setup]
+    bench = Bench(t, role, f"{words} mode={mode} ip6=off stats=1", nic)
+    guest = bench.guest
+    check_device(guest, setup, mode)
+    with Pinger(guest.ns, guest.ip) as pinger:
+        pinger.answers()
+        before = next_stats(guest)
+        for size in (0, 1, 56, 1000, 1472):
+            pinger.ping(pattern(size))
+    with udp_socket(guest) as s:
+        for seed in range(150):  # 2400 datagrams: the largest ring more than twice
+            udp_echo_batch(s, [pattern(1000, (seed, i)) for i in range(16)])
+    tcp_echo(guest, pattern(8 * MIB))
+    check_counters(guest, before, agreed(bench), mode)
+
+
+def udp_echo_batch(s, payloads):
+    """Some on the way at once: with more threads that spin than processors each round trip may wait for
+    the scheduler."""
+    for payload in payloads:
+        s.send(payload)
+    for payload in payloads:
+        same(s.recv(65536), payload, "UDP echo")
+
+
+def next_stats(guest):
+    return guest.wait_event("stats", limit=5, count=len(guest.events_of("stats")) + 1)
+
+
+def check_device(guest, setup, mode):
+    """The guest drives what the line of SETUPS offers."""
+    layout, size = setup.split("-")
+    event = guest.wait_event("device")
+    assert event["layout"] == layout and event["mode"] == mode, event
+    assert event["rx_size"] == event["tx_size"] == int(size), event
+    offered = SETUPS[setup][1]
+    for feature in ("mrg_rxbuf", "event_idx"):
+        assert f"{feature}=off" not in offered or feature not in event["features"], event
+
+
+def agreed(bench):
+    """A stats event at whose time nothing is under way, and both sides have counted the same frames.
+    testpmd is asked before and after it."""
+    guest = bench.guest
+    for _ in range(5):
+        before = bench.testpmd.counters()
+        event = next_stats(guest)
+        after = bench.testpmd.counters()
+        rx, tx = ({name: queue[name] for name in ("packets", "bytes")} for queue in queues(event))
+        if before == after and rx == after["tx"] and tx == after["rx"]:
+            return event
+    raise GuestError(f"guest received {rx}, sent {tx}; testpmd before {before}, after {after}")
+
+
+def check_counters(guest, before, after, mode):
+    """Nothing was dropped. In poll mode there was no interrupt, and no kick after the start."""
+    event_idx = "event_idx" in guest.wait_event("device")["features"]
+    split = after["nics"][0]["layout"] == "split"
+    for old, new in zip(queues(before), queues(after)):
+        assert new["packets"] - old["packets"] > 2400, (old, new)
+        drops = {name: value for name, value in new.items() if name.startswith("drop") and value}
+        assert not drops and new["device_errors"] == 0, new
+        if mode == "poll":
+            assert new["interrupts"] == new["wakeups"] == 0, new
+        # A back end that polls asks for no kick. Only a split ring with event_idx has no word for that:
+        # the index at which it once wanted one comes by each 65536 buffers.
+        due = (new["packets"] - old["packets"]) // 65536 + 1 if split and event_idx else 0
+        assert new["kicks"] - old["kicks"] <= due, (old, new)
+
+
+# What QEMU does at the socket, seconds without a back end. The guest looks at its link once a second.
+OUTAGES = {
+    "unnoticed": (LISTENS, 0),
+    "qemu-listens": (LISTENS, 1.5),
+    "qemu-reconnects": (RECONNECTS, 1.5),
+}
+
+
+@case(spins=True, outage=OUTAGES, layout=["split", "packed"])
+def back_end_restarts(t, outage, layout):
+    """The back end crashes and another one takes its place: the guest goes on without a reboot. Its
+    link goes down and up meanwhile, or so shortly that it need not see it."""
+    role, seconds = OUTAGES[outage]
+    bench = Bench(t, role, "ip6=off stats=1", "packed=on" if layout == "packed" else "")
+    guest = bench.guest
+    with udp_socket(guest) as s:
+        for seed in range(20):  # beyond the first lap of the ring
+            udp_echo_batch(s, [pattern(1000, (seed, i)) for i in range(16)])
+    restart_amid_echo(bench, seconds)
+    with udp_socket(guest) as s:
+        udp_echo_batch(s, [pattern(1400, i) for i in range(16)])
+    assert len(guest.events_of("boot")) == 1
+    assert all(queue["device_errors"] == 0 for queue in queues(next_stats(guest)))
+
+
+def restart_amid_echo(bench, seconds):
+    """A connection that is in the middle of its data survives, and pings are answered again."""
+    with tcp_connect(bench.guest, limit=30) as s:
+        data = pattern(4 * MIB, seconds)
+        s.sendall(data[:MIB // 8])
+        same(receive_exactly(s, MIB // 8), data[:MIB // 8], "TCP echo before")
+        bench.testpmd.kill()
+        threading.Thread(target=send_and_shut, args=(s, data[MIB // 8:]), daemon=True).start()
+        time.sleep(seconds)
+        bench.start()
+        with Pinger(bench.guest.ns, bench.guest.ip, limit=0.5) as pinger:
+            pinger.answers(limit=12)
+        same(receive_all(s), data[MIB // 8:], "TCP echo across the outage")
