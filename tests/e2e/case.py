@@ -20,6 +20,8 @@ import guest as g
 ONE = "one"    # on one accelerator: KVM where it opens, else TCG
 EACH = "each"  # on each accelerator
 
+MODES = ["poll"]  # of the guest, for tests that are repeated in each
+
 TEST_LIMIT = 60.0  # seconds; each wait inside has its own, shorter one
 
 # The programs that tests ask for, and the Debian packages that tools/deps brings them with.
