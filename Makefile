@@ -118,6 +118,7 @@ UNIT_test_json := $(SEAM_ASSERT) lib/json.c lib/log.c
 UNIT_test_pktbuf := $(SEAM_ASSERT) lib/pktbuf.c lib/dma.c
 UNIT_test_histogram := $(SEAM_ASSERT) lib/histogram.c
 UNIT_test_pattern := lib/pattern.c
+UNIT_test_csum_offload := net/csum_offload.c net/checksum.c
 UNIT_test_pci := $(pci_rig)
 UNIT_test_pci_bars := $(pci_rig)
 UNIT_test_irq := $(irq_rig)
@@ -135,7 +136,7 @@ UNIT_CFLAGS := -std=gnu11 -Wall -Wextra -Werror -g -O1 -fsanitize=address,undefi
 unit: $(foreach t,$(UNIT_TESTS),$(B)/unit/$(t).gcc.ok $(B)/unit/$(t).clang.ok) ## Hosted unit tests, gcc and clang, ASan and UBSan
 
 define unit_rule
-$(B)/unit/$(1).$(2).ok: tests/unit/$(1).c $(filter %.c,$(UNIT_$(1))) $(wildcard tests/unit/*.h tests/model/*.h lib/*.h drivers/*.h) | test-deps
+$(B)/unit/$(1).$(2).ok: tests/unit/$(1).c $(filter %.c,$(UNIT_$(1))) $(wildcard tests/unit/*.h tests/model/*.h lib/*.h drivers/*.h net/*.h) | test-deps
 	@mkdir -p $$(@D)
 	@echo "  UNIT    $(1) ($(2))"
 	@$(3) $$(UNIT_CFLAGS) tests/unit/$(1).c $$(UNIT_$(1)) -o $(B)/unit/$(1).$(2) -lcmocka

@@ -10,6 +10,7 @@ const struct net_counter net_counters[] = {
     COUNTER(packets, "Frames received from or given to the device"),
     COUNTER(bytes, "Bytes of these frames, without the virtio header"),
     COUNTER(drop_short, "Received frames shorter than their headers"),
+    COUNTER(drop_bad_header, "Received frames whose virtio header points out of the frame"),
     COUNTER(drop_no_memory, "Received frames that the protocol stack had no memory for"),
     COUNTER(drop_ring_full, "Frames not sent because the ring was full"),
     COUNTER(drop_link_down, "Frames not sent because the link or the device was down"),

@@ -37,6 +37,7 @@ struct net_stats {
     uint64_t packets;
     uint64_t bytes; /* of frames, without the virtio header */
     uint64_t drop_short;      /* rx: shorter than headers, or than Ethernet's header */
+    uint64_t drop_bad_header; /* rx: the virtio header points out of the frame */
     uint64_t drop_no_memory;  /* the stack had no memory for it */
     uint64_t drop_ring_full;  /* tx: no descriptors left */
     uint64_t drop_link_down;  /* tx: the link is down or the device is being restarted */

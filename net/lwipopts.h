@@ -36,6 +36,9 @@
 #define PBUF_POOL_SIZE 384
 #define PBUF_POOL_BUFSIZE 1632
 
+/* What checksums lwIP makes and checks changes with the device and with each frame. */
+#define LWIP_CHECKSUM_CTRL_PER_NETIF 1
+
 /* Room in front of the Ethernet header for the virtio header (12 bytes). */
 #define PBUF_LINK_ENCAPSULATION_HLEN 16
 #define LWIP_SUPPORT_CUSTOM_PBUF 1

@@ -3,29 +3,17 @@
 #include <string.h>
 
 #include "drivers/clock.h"
-#include "drivers/virtio_net.h"
 #include "lib/assert.h"
-#include "lib/dma.h"
 #include "lwip/etharp.h"
 #include "lwip/ethip6.h"
 #include "lwip/mld6.h"
-#include "lwip/pbuf.h"
+#include "lwip/priv/nd6_priv.h"
+#include "lwip/stats.h"
+#include "net/csum_offload.h"
+#include "net/netif_priv.h"
 #include "netif/ethernet.h"
 
-enum {
-    BACKLOG_MAX = 1024, /* frames; a power of two */
-    COPY_SMALL = 128,   /* frames up to this size are copied into the pool of small blocks */
-};
-
-struct netif_virtio {
-    struct netif netif;
-    struct net_dev *nd;
-    uint32_t restarts; /* of the device, as far as lwIP was told */
-    uint32_t backlog_head;
-    uint32_t backlog_count;
-    uint64_t not_for_us;
-    struct pbuf *backlog[BACKLOG_MAX]; /* ring of frames ready to be sent */
-};
+enum { COPY_SMALL = 128 /* frames up to this size are copied into the pool of small blocks */ };
 
 static struct netif_virtio netif_virtio_nics[NET_DEV_MAX];
 
@@ -68,6 +56,63 @@ static struct pbuf *rx_copy(struct net_dev *nd, struct pktbuf *buf) {
     return p;
 }
 
+/* --- checksums --------------------------------------------------------------------------------- */
+
+/* Whether IPv6 packets to some station must be smaller than the NIC's MTU, by what a router or a
+ * "packet too big" said. TCP may then cut a segment of the old size into fragments. */
+static bool some_path_is_narrow(const struct netif *netif) {
+    bool narrow = netif_mtu6(netif) < netif->mtu;
+    for (unsigned i = 0; i < LWIP_ND6_NUM_DESTINATIONS; i++) {
+        narrow |= destination_cache[i].pmtu != 0 && destination_cache[i].pmtu < netif->mtu;
+    }
+    return narrow;
+}
+
+/* What lwIP makes and checks itself. The checksum of a packet that is cut into fragments cannot be
+ * left to the device, which sees a fragment at a time. UDP knows the size (net/udp_out.h); TCP does
+ * not cut as long as no path is narrow. */
+static void checksums_update(struct netif_virtio *nv) {
+    nv->icmp6_seen = lwip_stats.icmp6.recv;
+    nv->checksums = NETIF_CHECKSUM_ENABLE_ALL;
+    if (nv->csum) {
+        nv->checksums &= (u16_t)~NETIF_CHECKSUM_GEN_UDP;
+        if (!some_path_is_narrow(&nv->netif)) {
+            nv->checksums &= (u16_t)~NETIF_CHECKSUM_GEN_TCP;
+        }
+    }
+    NETIF_SET_CHECKSUM_CTRL(&nv->netif, nv->checksums);
+}
+
+/* After the device was brought up, maybe with other features than before. */
+static void checksums_negotiated(struct netif_virtio *nv) {
+    const struct virtio_features *features = &nv->nd->features;
+    const bool csum = virtio_feature_get(features, VIRTIO_NET_F_CSUM);
+    if (nv->csum && !csum) {
+        netif_tx_drop_backlog(nv); /* their headers ask for what this device does not do */
+    }
+    nv->csum = csum;
+    nv->guest_csum = virtio_feature_get(features, VIRTIO_NET_F_GUEST_CSUM);
+    checksums_update(nv);
+}
+
+/* Tells lwIP whether to check the frame that it gets next. False: the frame is bad. Fragments are
+ * never trusted, so what lwIP reassembles is checked with the last of them. */
+static bool rx_checksum(struct netif_virtio *nv, struct pktbuf *buf) {
+    u16_t checksums = nv->checksums;
+    switch (csum_offload_rx(net_rx_header(nv->nd, buf), buf)) {
+    case CSUM_RX_BAD:
+        nv->nd->rx.stats.drop_bad_header++;
+        return false;
+    case CSUM_RX_TRUST:
+        checksums &= (u16_t)~(NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP);
+        break;
+    case CSUM_RX_CHECK:
+        break;
+    }
+    NETIF_SET_CHECKSUM_CTRL(&nv->netif, checksums);
+    return true;
+}
+
 static void rx_frame(struct netif_virtio *nv, struct pktbuf *buf) {
     struct net_dev *nd = nv->nd;
     struct pbuf *p;
@@ -77,142 +122,20 @@ static void rx_frame(struct netif_virtio *nv, struct pktbuf *buf) {
         pktbuf_put(buf);
         return;
     }
+    if (nv->guest_csum && UNLIKELY(!rx_checksum(nv, buf))) {
+        pktbuf_put(buf);
+        return;
+    }
     p = LIKELY(net_rx_can_keep(nd)) ? rx_wrap(buf) : rx_copy(nd, buf);
     if (p != NULL && nv->netif.input(p, &nv->netif) != ERR_OK) {
         pbuf_free(p);
     }
-}
-
-/* A frame that is ready to be sent has nd->hdr_len zero bytes of virtio header right in front of
- * its first piece, and at most NET_TX_SEG_MAX pieces. Fills seg, returns the number of segments. */
-static unsigned tx_segments(const struct net_dev *nd, const struct pbuf *frame,
-                            struct vq_seg seg[NET_TX_SEG_MAX]) {
-    unsigned n = 0;
-    for (const struct pbuf *p = frame; p != NULL; p = p->next) {
-        const uint32_t hdr_len = p == frame ? nd->hdr_len : 0;
-        if (p->len + hdr_len == 0) {
-            continue; /* a segment of a ring is never empty */
-        }
-        ASSERT_HOT(n < NET_TX_SEG_MAX);
-        seg[n].addr = dma_addr_of((const uint8_t *)p->payload - hdr_len);
-        seg[n].len = p->len + hdr_len;
-        n++;
-    }
-    return n;
-}
-
-static unsigned tx_piece_count(const struct pbuf *p) {
-    unsigned count = 0;
-    for (; p != NULL; p = p->next) {
-        count++;
-    }
-    return count;
-}
-
-/* Makes a frame of p, whose reference is taken over, by clearing the virtio header in front of it.
- * NULL when memory is short. */
-static struct pbuf *tx_prepare(struct net_dev *nd, struct pbuf *p) {
-    const unsigned seg_max = nd->tx.vq.num < NET_TX_SEG_MAX ? nd->tx.vq.num : NET_TX_SEG_MAX;
-    bool headroom = pbuf_add_header(p, nd->hdr_len) == 0;
-
-    if (LIKELY(headroom)) {
-        pbuf_remove_header(p, nd->hdr_len); /* it was only asked whether there is room */
-    }
-    if (UNLIKELY(tx_piece_count(p) + !headroom > seg_max)) {
-        struct pbuf *copy = pbuf_clone(PBUF_RAW_TX, PBUF_RAM, p);
-        pbuf_free(p);
-        if (copy == NULL) {
-            return NULL;
-        }
-        p = copy;
-        headroom = true;
-    }
-    if (UNLIKELY(!headroom)) {
-        struct pbuf *header = pbuf_alloc(PBUF_RAW, nd->hdr_len, PBUF_RAM);
-        if (header == NULL) {
-            pbuf_free(p);
-            return NULL;
-        }
-        /* An empty first piece, so that here too the virtio header lies in front of it. */
-        pbuf_remove_header(header, nd->hdr_len);
-        pbuf_cat(header, p);
-        p = header;
-    }
-    memset((uint8_t *)p->payload - nd->hdr_len, 0, nd->hdr_len);
-    return p;
-}
-
-/* Takes back the packets of frames that were sent. */
-static void tx_reclaim(struct net_dev *nd) {
-    void *tokens[NET_BURST_MAX];
-    unsigned count = NET_BURST_MAX;
-    /* At most num frames can be outstanding, so this ends. */
-    while (count == NET_BURST_MAX && net_tx_room(nd) < nd->tx.vq.num) {
-        count = net_tx_done(nd, tokens, NET_BURST_MAX);
-        for (unsigned i = 0; i < count; i++) {
-            pbuf_free(tokens[i]);
-        }
+    if (UNLIKELY(nv->icmp6_seen != lwip_stats.icmp6.recv)) {
+        checksums_update(nv); /* it may have been news of a path */
     }
 }
 
-/* Whether the frame's fate can be decided now: the ring has room, or the driver will drop it and
- * count why. */
-static bool tx_can_add(const struct net_dev *nd, unsigned n) {
-    return net_tx_room(nd) >= n || !nd->link_up || nd->tx.vq.broken;
-}
-
-static err_t tx_add(struct net_dev *nd, struct pbuf *frame, const struct vq_seg *seg, unsigned n) {
-    if (net_tx_add(nd, seg, n, frame->tot_len, frame)) {
-        return ERR_OK;
-    }
-    pbuf_free(frame);
-    return ERR_IF;
-}
-
-/* Sends what waits, as far as there is room. */
-static void tx_drain_backlog(struct netif_virtio *nv) {
-    struct vq_seg seg[NET_TX_SEG_MAX];
-    while (nv->backlog_count > 0) {
-        struct pbuf *frame = nv->backlog[nv->backlog_head % BACKLOG_MAX];
-        const unsigned n = tx_segments(nv->nd, frame, seg);
-        if (!tx_can_add(nv->nd, n)) {
-            break;
-        }
-        nv->backlog_head++;
-        nv->backlog_count--;
-        (void)tx_add(nv->nd, frame, seg, n); /* a frame that was not taken is counted */
-    }
-}
-
-/* lwIP's linkoutput: p is a complete Ethernet frame that stays the caller's. */
-static err_t netif_virtio_output(struct netif *netif, struct pbuf *p) {
-    struct netif_virtio *nv = netif->state;
-    struct net_dev *nd = nv->nd;
-    struct vq_seg seg[NET_TX_SEG_MAX];
-
-    pbuf_ref(p);
-    struct pbuf *frame = tx_prepare(nd, p);
-    if (UNLIKELY(frame == NULL)) {
-        nd->tx.stats.drop_no_memory++;
-        return ERR_MEM;
-    }
-    const unsigned n = tx_segments(nd, frame, seg);
-    if (UNLIKELY(nv->backlog_count == 0 && !tx_can_add(nd, n))) {
-        tx_reclaim(nd);
-    }
-    if (LIKELY(nv->backlog_count == 0 && tx_can_add(nd, n))) {
-        return tx_add(nd, frame, seg, n);
-    }
-    nd->tx.stats.ring_full++;
-    if (nv->backlog_count == BACKLOG_MAX) {
-        nd->tx.stats.drop_ring_full++;
-        pbuf_free(frame);
-        return ERR_MEM;
-    }
-    nv->backlog[(nv->backlog_head + nv->backlog_count) % BACKLOG_MAX] = frame;
-    nv->backlog_count++;
-    return ERR_OK;
-}
+/* --- life -------------------------------------------------------------------------------------- */
 
 static err_t netif_virtio_init(struct netif *netif) {
     struct netif_virtio *nv = netif->state;
@@ -220,7 +143,7 @@ static err_t netif_virtio_init(struct netif *netif) {
     netif->name[1] = 'n';
     netif->output = etharp_output;
     netif->output_ip6 = ethip6_output;
-    netif->linkoutput = netif_virtio_output;
+    netif->linkoutput = netif_tx_output;
     netif->mtu = nv->nd->mtu;
     netif->hwaddr_len = ETH_HWADDR_LEN;
     memcpy(netif->hwaddr, nv->nd->mac, ETH_HWADDR_LEN);
@@ -236,7 +159,9 @@ struct netif *netif_virtio_add(unsigned nic) {
     nv->nd = &net_devs[nic];
     ASSERT(nv->nd->hdr_len <= PBUF_LINK_ENCAPSULATION_HLEN);
     nv->restarts = nv->nd->restarts;
-    return netif_add_noaddr(&nv->netif, nv, netif_virtio_init, ethernet_input);
+    struct netif *netif = netif_add_noaddr(&nv->netif, nv, netif_virtio_init, ethernet_input);
+    checksums_negotiated(nv);
+    return netif;
 }
 
 struct netif *netif_virtio_get(unsigned nic) {
@@ -250,8 +175,8 @@ unsigned netif_virtio_poll(unsigned nic) {
     struct pktbuf *bufs[NET_BURST_MAX];
 
     if (net_tx_room(nd) <= nd->tx.vq.num / 2u || nv->backlog_count > 0) {
-        tx_reclaim(nd);
-        tx_drain_backlog(nv);
+        netif_tx_reclaim(nd);
+        netif_tx_drain_backlog(nv);
     }
     /* A received frame may ask for an answer: receive none while there is no room for it. This
      * waits for nothing but the device; timers and other NICs go on. */
@@ -264,7 +189,7 @@ unsigned netif_virtio_poll(unsigned nic) {
         rx_frame(nv, bufs[i]);
     }
     if (count == 0) {
-        tx_reclaim(nd);
+        netif_tx_reclaim(nd);
     }
     return count;
 }
@@ -300,6 +225,7 @@ void netif_virtio_service(unsigned nic) {
         /* Down and up again, so that lwIP announces its addresses to a back end that is new. */
         nv->restarts = nd->restarts;
         memcpy(nv->netif.hwaddr, nd->mac, ETH_HWADDR_LEN);
+        checksums_negotiated(nv);
         netif_set_link_down(&nv->netif);
     }
     if (nd->link_up) {

@@ -3,8 +3,6 @@
  * Which request a datagram answers is told by the sequence number in the ICMP header, or by the first
  * eight bytes of the data; of shorter data by as many low bytes of the number as there are. UDP
  * without data cannot be told apart and counts as the answer to the latest request. */
-#include <stdlib.h>
-
 #include "lib/assert.h"
 #include "lib/cpu.h"
 #include "lib/pattern.h"
@@ -16,6 +14,7 @@
 #include "lwip/udp.h"
 #include "net/ping.h"
 #include "net/rand.h"
+#include "net/udp_out.h"
 
 enum {
     REQUEST_MEMORY = LWIP_MEM_ALIGN_SIZE(PBUF_TRANSPORT) + sizeof(struct icmp_echo_hdr) +
@@ -175,8 +174,7 @@ static bool ping_udp_send(uint64_t seq, uint64_t *sent_tsc) {
         return false;
     }
     *sent_tsc = cpu_tsc();
-    const err_t err =
-        udp_sendto_if_src(ping_datagram.udp, p, &task->dst, task->port, netif, src);
+    const err_t err = udp_out_send(ping_datagram.udp, p, &task->dst, task->port, netif, src);
     pbuf_free(p);
     return err == ERR_OK;
 }

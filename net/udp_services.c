@@ -4,6 +4,7 @@
 #include "lwip/pbuf.h"
 #include "lwip/udp.h"
 #include "net/tcp_source_sink.h"
+#include "net/udp_out.h"
 
 enum {
     ECHO_PORT = 7,
@@ -36,7 +37,7 @@ static bool udp_may_answer(uint16_t port) {
 /* Answers from the address that was asked, through the NIC where the question came in. */
 static bool udp_answer(struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *addr, u16_t port) {
     /* lwIP overwrites its notion of the current packet only on input, so these stay valid. */
-    if (udp_sendto_if_src(pcb, p, addr, port, ip_current_input_netif(), ip_current_dest_addr()) !=
+    if (udp_out_send(pcb, p, addr, port, ip_current_input_netif(), ip_current_dest_addr()) !=
         ERR_OK) {
         udp_services_counters.send_failed++;
         return false;

@@ -49,6 +49,8 @@ static void test_garbage_offers(void **state) {
         struct virtio_features known = {0};
         virtio_feature_set(&known, VIRTIO_F_VERSION_1);
         virtio_feature_set(&known, VIRTIO_F_ACCESS_PLATFORM);
+        virtio_feature_set(&known, VIRTIO_NET_F_CSUM);
+        virtio_feature_set(&known, VIRTIO_NET_F_GUEST_CSUM);
         virtio_feature_set(&known, VIRTIO_NET_F_MAC);
         virtio_feature_set(&known, VIRTIO_NET_F_STATUS);
         virtio_feature_set(&known, VIRTIO_NET_F_MTU);

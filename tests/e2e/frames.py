@@ -1,0 +1,176 @@
+"""Frames on a tap, byte by byte: watched, judged by their checksums, and made by hand."""
+import contextlib
+import queue
+import socket
+import struct
+import threading
+import time
+
+from guest import GuestError
+from traffic import checksum
+
+ETH_P_ALL, ETH_P_IP, ETH_P_IPV6, ETH_P_ARP, ETH_P_VLAN = 3, 0x0800, 0x86dd, 0x0806, 0x8100
+TCP, UDP, ICMP, ICMPV6, FRAGMENT = 6, 17, 1, 58, 44
+SOL_PACKET, PACKET_AUXDATA, PACKET_VNET_HDR = 263, 8, 15
+PACKET_OUTGOING = 4       # from the host to the guest
+TP_STATUS_VLAN_VALID = 1 << 4
+VNET_HDR = struct.Struct("<BBHHHH")
+NEEDS_CSUM = 1
+
+
+def mac_bytes(text):
+    return bytes.fromhex(text.replace(":", ""))
+
+
+class Port:
+    """A packet socket on a tap, with a virtio header in front of every frame in both directions."""
+
+    def __init__(self, ns, tap, limit=2.0):
+        with ns.entered():
+            self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        self.socket.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+        self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        self.socket.bind((tap.name, ETH_P_ALL))
+        self.socket.settimeout(limit)
+        self.mac = self.socket.getsockname()[4]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.socket.close()
+
+    def send(self, frame, flags=0, start=0, offset=0):
+        self.socket.send(VNET_HDR.pack(flags, 0, 0, 0, start, offset) + frame)
+
+    def receive(self):
+        """The next frame in either direction."""
+        data, ancillary, _, address = self.socket.recvmsg(70000, 256)
+        tag = None
+        for level, kind, value in ancillary:
+            if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
+                status, _, _, _, _, tci, _ = struct.unpack("IIIHHHH", value[:20])
+                tag = tci if status & TP_STATUS_VLAN_VALID else None
+        flags, _, _, _, start, offset = VNET_HDR.unpack_from(data)
+        frame = data[VNET_HDR.size:]
+        if tag is not None:  # the kernel takes the tag out of frames that it receives
+            frame = frame[:12] + struct.pack("!HH", ETH_P_VLAN, tag) + frame[12:]
+            start += 4
+        return Frame(frame, address[2] == PACKET_OUTGOING, flags, start, offset)
+
+    def wait(self, match, limit=5.0, what="frame"):
+        """The first frame from the guest for which match() holds."""
+        deadline = time.monotonic() + limit
+        while time.monotonic() < deadline:
+            with contextlib.suppress(TimeoutError):
+                frame = self.receive()
+                if not frame.to_guest and match(frame):
+                    return frame
+        raise GuestError(f"{what}: not within {limit:.0f} s")
+
+
+class Frame:
+    """A frame as it was seen, taken apart as far as tests need it."""
+
+    def __init__(self, data, to_guest=False, flags=0, start=0, offset=0):
+        self.data, self.to_guest = data, to_guest
+        self.flags, self.start, self.offset = flags, start, offset
+        self.type, self.ip = struct.unpack_from("!H", data, 12)[0], 14
+        self.tag = None
+        if self.type == ETH_P_VLAN:
+            self.tag, self.type = struct.unpack_from("!HH", data, 14)
+            self.ip = 18
+        self.protocol, self.fragment, self.l4, self.end = None, False, len(data), len(data)
+        if self.type == ETH_P_IP:
+            self.l4 = self.ip + (data[self.ip] & 15) * 4
+            self.end = self.ip + struct.unpack_from("!H", data, self.ip + 2)[0]
+            self.fragment = bool(struct.unpack_from("!H", data, self.ip + 6)[0] & 0x3fff)
+            self.protocol = data[self.ip + 9]
+            self.addresses = data[self.ip + 12:self.ip + 20]
+        elif self.type == ETH_P_IPV6:
+            self.l4 = self.ip + 40
+            self.end = self.l4 + struct.unpack_from("!H", data, self.ip + 4)[0]
+            self.protocol = data[self.ip + 6]
+            self.fragment = self.protocol == FRAGMENT
+            self.addresses = data[self.ip + 8:self.ip + 40]
+
+    def payload(self):
+        """What follows the TCP or UDP header."""
+        skip = 8 if self.protocol == UDP else (self.data[self.l4 + 12] >> 4) * 4
+        return self.data[self.l4 + skip:self.end]
+
+    def judged(self):
+        """None: no whole TCP or UDP packet. "complete": its checksum is right. "partial": the header
+        asks for it rightly, so that what the specification says leads to a right one. Else a text
+        that starts with "wrong"."""
+        if self.protocol not in (TCP, UDP) or self.fragment:
+            return None
+        packet = bytearray(self.data[:self.end])
+        if self.flags & NEEDS_CSUM:
+            at = self.start + self.offset
+            if self.start != self.l4 or self.offset != (16 if self.protocol == TCP else 6):
+                return f"wrong place: {self.start} + {self.offset}"
+            packet[at:at + 2] = struct.pack("!H", checksum(bytes(packet[self.start:])))
+        pseudo = self.addresses + struct.pack("!HH", self.protocol, self.end - self.l4)
+        if checksum(pseudo + bytes(packet[self.l4:])) != 0:
+            return f"wrong sum, header flags {self.flags:#x}: {bytes(self.data[:80]).hex()}"
+        return "partial" if self.flags & NEEDS_CSUM else "complete"
+
+
+class Watch:
+    """All frames of a tap while a test runs: `with Watch(guest) as watch: ...; watch.frames`."""
+
+    def __init__(self, guest):
+        self._port = Port(guest.ns, guest.tap, limit=0.2)
+        self._stop = threading.Event()
+        self._seen = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run)
+        self.frames = []
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        time.sleep(0.1)  # what is still on its way to the socket
+        self._stop.set()
+        self._thread.join()
+        self._port.close()
+        while not self._seen.empty():
+            self.frames.append(self._seen.get())
+
+    def _run(self):
+        while not self._stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                self._seen.put(self._port.receive())
+
+    def verdicts(self, to_guest):
+        """The set of what the frames of one direction were judged to be."""
+        return {frame.judged() for frame in self.frames if frame.to_guest == to_guest} - {None}
+
+
+# ---- Made by hand ----
+
+def ethernet(dst, src, kind, payload, vlan=None):
+    tag = b"" if vlan is None else struct.pack("!HH", ETH_P_VLAN, vlan)
+    return dst + src + tag + struct.pack("!H", kind) + payload
+
+
+def ipv4(src, dst, protocol, payload, fragment=0, ident=1):
+    header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), ident, fragment, 64, protocol, 0,
+                         socket.inet_aton(src), socket.inet_aton(dst))
+    return header[:10] + struct.pack("!H", checksum(header)) + header[12:] + payload
+
+
+def udp(src, dst, src_port, dst_port, data, spoil=0, partial=False):
+    """A datagram with its IPv4 pseudo-header in the checksum: right, off by `spoil`, or only the
+    pseudo-header's sum as a sender with offload leaves it."""
+    header = struct.pack("!HHHH", src_port, dst_port, 8 + len(data), 0)
+    pseudo = (socket.inet_aton(src) + socket.inet_aton(dst) +
+              struct.pack("!HH", UDP, len(header) + len(data)))
+    value = ~checksum(pseudo) & 0xffff if partial else checksum(pseudo + header + data) or 0xffff
+    return header[:6] + struct.pack("!H", (value + spoil) & 0xffff) + data
