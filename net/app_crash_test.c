@@ -79,6 +79,7 @@ static void crash_hlt(void) {
     json_event(&j, text, sizeof(text), "hlt");
     json_u64(&j, "slept_us", slept_us);
     json_u64(&j, "interrupts", wait_state.interrupts);
+    json_u64(&j, "timer", wait_vector_count(WAIT_VECTOR_TIMER));
     json_close(&j);
     json_print(&j);
 }
