@@ -76,7 +76,8 @@ ring3_enter:
         xorl    %ebp, %ebp              /* ends the frame chain for backtraces */
         iretq
 
-/* One stub of 16 bytes for each of the vectors up to WAIT_VECTOR_SPURIOUS: those without an error code push a 0 in its place. */
+/* One stub of 16 bytes for each of the vectors up to WAIT_VECTOR_SPURIOUS. Those without an error
+ * code push a 0 in its place. */
         .balign 16
         .globl trap_stubs
 trap_stubs:
