@@ -172,7 +172,7 @@ static void test_lies(void **state) {
     for (unsigned i = 0; i < ARRAY_SIZE(lies); i++) {
         set_up_msix(state);
         struct pci_fn *f = add_function(lies[i].count, 0, 0x1000);
-        pci_bus_set_bar(f, 2, BAR_IO, 0x20, 0);
+        pci_bus_set_bar(f, 2, BAR_IO, 0x80, 0);
         pci_bus_set_bar(f, 4, BAR_64 | BAR_PREFETCH, 0x4000, 0);
         for (unsigned byte = 0; byte < 4; byte++) {
             f->cfg[table.cap + 4 + byte] = (uint8_t)(lies[i].where >> 8 * byte);
