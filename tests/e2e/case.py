@@ -20,7 +20,7 @@ import guest as g
 ONE = "one"    # on one accelerator: KVM where it opens, else TCG
 EACH = "each"  # on each accelerator
 
-MODES = ["poll"]  # of the guest, for tests that are repeated in each
+MODES = ["poll", "irq"]  # of the guest, for tests that are repeated in each
 
 TEST_LIMIT = 60.0  # seconds; each wait inside has its own, shorter one
 

@@ -2,7 +2,7 @@
 import threading
 import time
 
-from case import EACH, MODES, case
+from case import EACH, case
 from guest import GuestError
 from test_state import queues
 from traffic import (Pinger, pattern, receive_all, receive_exactly, same, send_and_shut, tcp_connect,
