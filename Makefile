@@ -97,9 +97,10 @@ $(LWIP_SRC) $(NEWLIB)/lib/libc.a: | $(DEPS_STAMP)
 SEAM_ASSERT := -DASSERT_HEADER='"tests/unit/seam_assert.h"'
 SEAM_RING := -DRING_MEM_HEADER='"tests/unit/seam_ring_mem.h"'
 SEAM_IO := -DMMIO_HEADER='"tests/unit/seam_mmio.h"' -DIO_HEADER='"tests/unit/seam_io.h"'
-MODEL_VQ := tests/model/vq_device.c tests/model/vq_device_split.c tests/model/vq_device_packed.c
+MODEL_VQ := tests/model/vq_device.c tests/model/vq_device_buffer.c tests/model/vq_device_split.c \
+	tests/model/vq_device_packed.c
 
-vq_rig := $(SEAM_ASSERT) tests/unit/vq_rig.c $(MODEL_VQ) drivers/vq.c
+vq_rig := $(SEAM_ASSERT) tests/unit/vq_rig.c tests/unit/vq_rig_run.c $(MODEL_VQ) drivers/vq.c
 pci_rig := $(SEAM_ASSERT) $(SEAM_IO) tests/model/pci_bus.c tests/model/pci_msix.c drivers/pci.c \
 	drivers/pci_assign.c lib/log.c
 irq_rig := $(pci_rig) tests/model/apic.c drivers/irq.c drivers/lapic.c drivers/msix.c lib/wait.c
@@ -109,8 +110,11 @@ net_rig := $(virtio_rig) drivers/virtio_net.c $(wildcard drivers/net_*.c) driver
 	drivers/msix.c drivers/lapic.c lib/wait.c lib/config.c \
 	lib/dma.c lib/json.c lib/pktbuf.c
 UNIT_test_vq := $(vq_rig)
+UNIT_test_vq_random := $(vq_rig)
+UNIT_test_vq_in_order := $(vq_rig)
 UNIT_test_vq_notify := $(vq_rig)
 UNIT_test_vq_faults := $(vq_rig)
+UNIT_test_vq_calls := $(vq_rig)
 UNIT_test_vq_order := $(SEAM_ASSERT) $(SEAM_RING) tests/unit/seam_ring_mem.c drivers/vq.c
 UNIT_test_vq_device := $(SEAM_ASSERT) $(MODEL_VQ)
 UNIT_test_config := $(SEAM_ASSERT) lib/config.c

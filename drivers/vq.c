@@ -186,8 +186,11 @@ void vq_check(const struct vq *q) {
 
     ASSERT(q->free_count <= q->num);
     for (uint32_t id = 0; id < q->num; id++) {
-        outstanding += q->slots[id].token != NULL ? q->slots[id].n_desc : 0u;
-        buffers += q->slots[id].token != NULL;
+        if (q->slots[id].token != NULL) {
+            ASSERT(q->slots[id].n_desc >= 1);
+            outstanding += q->slots[id].n_desc;
+            buffers++;
+        }
     }
     ASSERT(outstanding + q->free_count == q->num);
     vq_check_indices(q, outstanding);

@@ -34,48 +34,67 @@ static bool packed_is_available(const struct vq_device *d, uint64_t at) {
     return avail == packed_wrap(d, at) && used != packed_wrap(d, at);
 }
 
-/* Takes one descriptor over into the next unused entry of the table. */
-static bool packed_take_one(struct vq_device *d, uint64_t at, struct vq_device_buffer *buffer) {
-    const struct pvirtq_desc copy = *packed_at(d, at);
-    struct virtq_desc *entry = &d->table[d->packed.free_entry];
-    const uint16_t flags = copy.flags & (uint16_t)~OWNER_FLAGS;
-    d->packed.free_entry = entry->next; /* its `next` is the next one of the buffer from now on */
-    d->packed.held[at % d->setup.num] = copy;
-    entry->addr = copy.addr;
-    entry->len = copy.len;
-    entry->flags = flags;
-    buffer->id = copy.id; /* the last one counts, 2.8.6 */
-    return vq_device_rule(d, !(flags & ~(VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE)),
-                          "2.8.13: a descriptor flag that was not negotiated") &&
-           vq_device_enter(d, buffer, entry, flags & VIRTQ_DESC_F_WRITE);
+/* All entries of a table count, one behind the other. 2.8.7 */
+static bool packed_walk_table(struct vq_device *d, struct vq_device_buffer *buffer,
+                              const struct pvirtq_desc *outer) {
+    const uint32_t count = vq_device_open_table(d, buffer, outer->addr, outer->len);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct pvirtq_desc *desc = (const struct pvirtq_desc *)buffer->table_copy + i;
+        if (!vq_device_rule(d, !(desc->flags & ~VIRTQ_DESC_F_WRITE),
+                            "2.8.19: a flag other than WRITE within a table") ||
+            !vq_device_enter(d, buffer, desc->addr, desc->len, desc->flags & VIRTQ_DESC_F_WRITE)) {
+            return false;
+        }
+    }
+    return count > 0;
 }
 
-/* Takes over the buffer that starts at the next descriptor. */
-static bool packed_walk(struct vq_device *d) {
-    struct vq_device_buffer buffer = {.first = d->packed.free_entry};
-    uint64_t at = d->packed.seen;
+/* Takes over one descriptor, which is the next one of the buffer. */
+static bool packed_take_one(struct vq_device *d, uint64_t at, struct vq_device_buffer *buffer) {
+    const struct pvirtq_desc copy = *packed_at(d, at);
+    const uint16_t flags = copy.flags & (uint16_t)~OWNER_FLAGS;
+    const bool alone = buffer->n_desc == 0 && !(flags & VIRTQ_DESC_F_NEXT);
+    d->packed.held[at % d->setup.num] = copy;
+    buffer->id = copy.id; /* the last one counts, 2.8.6 */
+    buffer->n_desc++;
+    if (!vq_device_rule(
+            d, !(flags & ~(VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_INDIRECT)),
+            "2.8.13: an unknown descriptor flag")) {
+        return false;
+    }
+    if (!(flags & VIRTQ_DESC_F_INDIRECT)) {
+        return vq_device_enter(d, buffer, copy.addr, copy.len, flags & VIRTQ_DESC_F_WRITE);
+    }
+    return vq_device_rule(d, alone, "2.8.19: INDIRECT in a list that NEXT links") &&
+           packed_walk_table(d, buffer, &copy);
+}
+
+/* The descriptors of the next buffer, from d->desc_seen on. False when they break a rule. */
+static bool packed_take_list(struct vq_device *d, struct vq_device_buffer *buffer) {
     bool more = true;
-    for (; more; at++) {
+    for (uint64_t at = d->desc_seen; more; at++) {
         if (!vq_device_rule(d, at - d->packed.shown < d->setup.num,
                             "2.8.21: more descriptors than the ring holds") ||
             !vq_device_rule(d, packed_is_available(d, at),
                             "2.8.21.1: the first of a list is made available before the others") ||
-            !packed_take_one(d, at, &buffer)) {
+            !packed_take_one(d, at, buffer)) {
             return false;
         }
         more = d->packed.held[at % d->setup.num].flags & VIRTQ_DESC_F_NEXT;
     }
-    if (!vq_device_rule(d, buffer.id < d->setup.num, "a buffer id too large for this model") ||
-        !vq_device_rule(d, !vq_device_outstanding(d, buffer.id),
-                        "2.8.13: the id of a buffer that is outstanding")) {
+    return vq_device_rule(d, buffer->id < d->setup.num, "a buffer id too large for this model") &&
+           vq_device_rule(d, !vq_device_outstanding(d, buffer->id),
+                          "2.8.13: the id of a buffer that is outstanding");
+}
+
+static bool packed_walk(struct vq_device *d) {
+    struct vq_device_buffer buffer = {.first = (uint16_t)(d->desc_seen % d->setup.num)};
+    if (!packed_take_list(d, &buffer)) {
+        vq_device_free_buffer(&buffer);
         return false;
     }
-    uint32_t entry = buffer.first;
-    for (; d->packed.seen < at; d->packed.seen++, entry = d->table[entry].next) {
-        d->owner[entry] = buffer.id + 1u;
-    }
-    d->buffers[buffer.id] = buffer;
-    d->order[d->seen++ % d->setup.num] = buffer.id;
+    d->desc_seen += buffer.n_desc;
+    vq_device_accept(d, &buffer);
     return true;
 }
 
@@ -86,7 +105,7 @@ static void packed_take_over(struct vq_device *d) {
                    "2.8.14: flags of the driver's event suppression");
     vq_device_rule(d, !desc || event.off_wrap % 0x8000 < d->setup.num,
                    "2.8.14: an event offset beyond the ring");
-    while (d->violation == NULL && packed_is_available(d, d->packed.seen) && packed_walk(d)) {
+    while (d->violation == NULL && packed_is_available(d, d->desc_seen) && packed_walk(d)) {
     }
 }
 
@@ -98,20 +117,19 @@ static void packed_check_range(struct vq_device *d, uint64_t from, uint64_t to) 
     }
 }
 
-/* One used descriptor stands for all those of its buffer. What a driver has to ignore in it is
- * filled with something: the address, the length of a buffer that cannot be written (2.8.4), NEXT
- * (2.8.6). WRITE is there in every other one only: common devices never set it. The flags of the
- * first one that is not shown come last. */
-static void packed_place(struct vq_device *d, uint32_t id, uint32_t len) {
+/* One used descriptor stands for all those of its buffer, and with IN_ORDER of the batch that ends with
+ * it (2.8.6, 2.8.8). What a driver has to ignore in it is filled with something: the address, the
+ * length of a buffer that cannot be written (2.8.4), NEXT (2.8.6). WRITE is there in every other one
+ * only: common devices never set it. The flags of the first one that is not shown come last. */
+static void packed_place(struct vq_device *d, uint32_t id, uint32_t len, uint32_t count,
+                         uint32_t n_desc) {
     const uint64_t at = d->packed.placed;
     struct pvirtq_desc *desc = packed_at(d, at);
     const bool readable = vq_device_outstanding(d, id) && d->buffers[id].n_in == 0;
-    const uint16_t n_desc =
-        vq_device_outstanding(d, id) ? (uint16_t)(d->buffers[id].n_out + d->buffers[id].n_in) : 1;
     const uint16_t flags = (uint16_t)((packed_wrap(d, at) ? OWNER_FLAGS : 0) |
                                       (len > 0 && at % 2 == 0 ? VIRTQ_DESC_F_WRITE : 0) |
                                       (at % 3 == 0 ? VIRTQ_DESC_F_NEXT : 0));
-    if (!d->scribbled && at + n_desc <= d->packed.seen) {
+    if (!d->scribbled && at + n_desc <= d->desc_seen) {
         packed_check_range(d, at, at + n_desc);
     }
     desc->addr = UINT64_MAX - at;
@@ -122,12 +140,12 @@ static void packed_place(struct vq_device *d, uint32_t id, uint32_t len) {
     } else {
         __atomic_store_n(&desc->flags, flags, __ATOMIC_RELEASE);
     }
-    d->packed.step[at % d->setup.num] = n_desc;
     d->packed.placed += n_desc;
-    d->placed++;
+    d->placed += count;
 }
 
-/* 2.8.10: with DESC, an interrupt is due when the used descriptor asked for was among those. */
+/* 2.8.10: with DESC, an interrupt is due when the descriptor asked for was among those, be it one that
+ * was skipped: devices compare positions, as QEMU does. */
 static bool packed_show(struct vq_device *d) {
     const uint64_t from = d->packed.shown;
     if (from < d->packed.placed) {
@@ -140,7 +158,7 @@ static bool packed_show(struct vq_device *d) {
     if (event.flags != RING_EVENT_FLAGS_DESC) {
         return from < d->packed.placed && event.flags == RING_EVENT_FLAGS_ENABLE;
     }
-    for (uint64_t at = from; at < d->packed.placed; at += d->packed.step[at % d->setup.num]) {
+    for (uint64_t at = from; at < d->packed.placed; at++) {
         if (packed_off_wrap(d, at) == event.off_wrap) {
             return true;
         }
@@ -152,8 +170,8 @@ static bool packed_show(struct vq_device *d) {
  * contrary, so that a driver which looks at the wrong one is found. */
 static void packed_want_notify(struct vq_device *d, bool on) {
     const bool desc = d->setup.event_idx && d->seen % 2 == 0;
-    const uint16_t next = packed_off_wrap(d, d->packed.seen);
-    const uint16_t gone = packed_off_wrap(d, d->packed.seen + 2u * d->setup.num - 1);
+    const uint16_t next = packed_off_wrap(d, d->desc_seen);
+    const uint16_t gone = packed_off_wrap(d, d->desc_seen + 2u * d->setup.num - 1);
     const uint32_t flags = desc ? RING_EVENT_FLAGS_DESC
                            : on ? RING_EVENT_FLAGS_ENABLE
                                 : RING_EVENT_FLAGS_DISABLE;
@@ -167,7 +185,7 @@ static bool packed_notify_due(const struct vq_device *d, uint64_t count) {
     if (event.flags != RING_EVENT_FLAGS_DESC) {
         return count > 0 && event.flags == RING_EVENT_FLAGS_ENABLE;
     }
-    for (uint64_t at = d->packed.seen - count; at < d->packed.seen; at++) {
+    for (uint64_t at = d->desc_seen - count; at < d->desc_seen; at++) {
         if (packed_off_wrap(d, at) == event.off_wrap) {
             return true;
         }
@@ -175,28 +193,25 @@ static bool packed_notify_due(const struct vq_device *d, uint64_t count) {
     return false;
 }
 
-static void packed_check(struct vq_device *d) {
-    packed_check_range(d, d->packed.placed, d->packed.seen);
+/* 2.9: the slot and the wrap counter of the next descriptor. */
+static uint16_t packed_position(const struct vq_device *d) {
+    return packed_off_wrap(d, d->desc_seen);
 }
 
-/* The slots went back to the driver with the used descriptor; here the table's entries do. */
-static void packed_disown(struct vq_device *d, uint16_t id) {
-    const uint16_t first = d->buffers[id].first;
-    uint32_t left = (uint32_t)d->buffers[id].n_out + d->buffers[id].n_in;
-    for (uint16_t at = first; left > 0; left--, at = d->table[at].next) {
-        d->owner[at] = 0;
-        if (left == 1) {
-            d->table[at].next = d->packed.free_entry;
-            break;
-        }
-    }
-    d->packed.free_entry = first;
+static void packed_check(struct vq_device *d) {
+    packed_check_range(d, d->packed.placed, d->desc_seen);
+}
+
+/* The slots went back to the driver with the used descriptor. */
+static void packed_disown(struct vq_device *d, const struct vq_device_buffer *b) {
+    (void)d;
+    (void)b;
 }
 
 /* Each descriptor stands as it was used last: in this lap, or in the one before. */
 static void packed_start_at(struct vq_device *d, uint16_t position) {
     const bool wrap = packed_wrap(d, position);
-    d->packed.seen = d->packed.placed = d->packed.shown = position;
+    d->desc_seen = d->packed.placed = d->packed.shown = position;
     for (uint16_t slot = 0; slot < d->setup.num; slot++) {
         const bool both = slot < position % d->setup.num ? wrap : !wrap;
         packed_at(d, slot)->flags = both ? OWNER_FLAGS : 0;
@@ -204,7 +219,7 @@ static void packed_start_at(struct vq_device *d, uint16_t position) {
 }
 
 static void packed_scribble(struct vq_device *d, uint8_t byte) {
-    for (uint64_t at = d->packed.placed; at < d->packed.seen; at++) {
+    for (uint64_t at = d->packed.placed; at < d->desc_seen; at++) {
         struct pvirtq_desc *desc = packed_at(d, at);
         const uint16_t kept = desc->flags & OWNER_FLAGS;
         memset(desc, byte, sizeof(*desc));
@@ -218,6 +233,7 @@ const struct vq_device_layout vq_device_packed = {
     .show = packed_show,
     .want_notify = packed_want_notify,
     .notify_due = packed_notify_due,
+    .position = packed_position,
     .check = packed_check,
     .disown = packed_disown,
     .start_at = packed_start_at,

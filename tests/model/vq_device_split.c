@@ -21,30 +21,79 @@ static uint16_t *split_avail_event(const struct vq_device *d) {
     return (uint16_t *)(void *)(split_used(d)->ring + d->setup.num);
 }
 
+enum { KNOWN_FLAGS = VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_INDIRECT };
+
+/* The elements of a table, from entry 0 along the links. It may have entries that no link leads to
+ * (2.7.5.3). */
+static bool split_walk_table(struct vq_device *d, struct vq_device_buffer *buffer,
+                             const struct virtq_desc *outer) {
+    const uint32_t count = vq_device_open_table(d, buffer, outer->addr, outer->len);
+    uint32_t at = 0;
+    for (uint32_t steps = 0; count > 0; steps++) {
+        if (!vq_device_rule(d, at < count, "2.7.5.3: an entry number beyond the table") ||
+            !vq_device_rule(d, steps < count, "2.7.5.2: a table with a loop")) {
+            return false;
+        }
+        const struct virtq_desc *desc = (const struct virtq_desc *)buffer->table_copy + at;
+        if (!vq_device_rule(d, !(desc->flags & VIRTQ_DESC_F_INDIRECT),
+                            "2.7.5.3.1: INDIRECT within a table") ||
+            !vq_device_rule(d, !(desc->flags & ~KNOWN_FLAGS), "2.7.5: an unknown descriptor flag") ||
+            !vq_device_enter(d, buffer, desc->addr, desc->len, desc->flags & VIRTQ_DESC_F_WRITE)) {
+            return false;
+        }
+        if (!(desc->flags & VIRTQ_DESC_F_NEXT)) {
+            return true;
+        }
+        if (!vq_device_rule(d, !d->setup.in_order || desc->next == at + 1,
+                            "2.7.5.3.1: with IN_ORDER the entries of a table link to the next one")) {
+            return false;
+        }
+        at = desc->next;
+    }
+    return false;
+}
+
+/* One descriptor of the ring's table, which is the next one of the buffer. */
+static bool split_take_one(struct vq_device *d, uint32_t at, struct vq_device_buffer *buffer) {
+    const struct virtq_desc copy = ((const struct virtq_desc *)d->setup.desc)[at];
+    const bool more = copy.flags & VIRTQ_DESC_F_NEXT;
+    d->split.owner[at] = buffer->id + 1u;
+    d->split.held[at] = copy;
+    d->desc_seen++;
+    buffer->n_desc++;
+    if (!vq_device_rule(d, !(copy.flags & ~KNOWN_FLAGS), "2.7.5: an unknown descriptor flag") ||
+        !vq_device_rule(d, !d->setup.in_order || !more || copy.next == (at + 1) % d->setup.num,
+                        "2.7.5.2: with IN_ORDER a descriptor links to the next one")) {
+        return false;
+    }
+    if (!(copy.flags & VIRTQ_DESC_F_INDIRECT)) {
+        return vq_device_enter(d, buffer, copy.addr, copy.len, copy.flags & VIRTQ_DESC_F_WRITE);
+    }
+    return vq_device_rule(d, !more, "2.7.5.3.1: INDIRECT together with NEXT") &&
+           split_walk_table(d, buffer, &copy);
+}
+
 /* Follows the chain from its head and takes its descriptors over. */
 static bool split_walk(struct vq_device *d, uint16_t head) {
-    const struct virtq_desc *desc = d->setup.desc;
     struct vq_device_buffer buffer = {.id = head, .first = head};
     uint32_t at = head;
-    bool more = true;
+    bool more = vq_device_rule(d, !d->setup.in_order || head == d->desc_seen % d->setup.num,
+                               "2.7.5: with IN_ORDER descriptors are taken in the order of the table");
     while (more) {
         if (!vq_device_rule(d, at < d->setup.num, "2.7.5: a descriptor number beyond the table") ||
-            !vq_device_rule(d, d->owner[at] != head + 1u, "2.7.5.2: a chain with a loop") ||
-            !vq_device_rule(d, d->owner[at] == 0, "2.7.13.1: a descriptor in two buffers")) {
-            return false;
+            !vq_device_rule(d, d->split.owner[at] != head + 1u, "2.7.5.2: a chain with a loop") ||
+            !vq_device_rule(d, d->split.owner[at] == 0, "2.7.13.1: a descriptor in two buffers") ||
+            !split_take_one(d, at, &buffer)) {
+            break;
         }
-        const struct virtq_desc copy = desc[at];
-        d->owner[at] = head + 1u;
-        d->table[at] = copy;
-        if (!vq_device_rule(d, !(copy.flags & ~(VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE)),
-                            "2.7.5: a descriptor flag that was not negotiated") ||
-            !vq_device_enter(d, &buffer, &copy, copy.flags & VIRTQ_DESC_F_WRITE)) {
-            return false;
-        }
-        more = copy.flags & VIRTQ_DESC_F_NEXT;
-        at = copy.next;
+        more = d->split.held[at].flags & VIRTQ_DESC_F_NEXT;
+        at = d->split.held[at].next;
     }
-    d->buffers[head] = buffer;
+    if (d->violation != NULL) {
+        vq_device_free_buffer(&buffer);
+        return false;
+    }
+    vq_device_accept(d, &buffer);
     return true;
 }
 
@@ -65,18 +114,18 @@ static void split_take_over(struct vq_device *d) {
         return;
     }
     for (; fresh > 0; fresh--) {
-        const uint16_t head = avail->ring[d->seen % num];
-        if (!split_walk(d, head)) {
+        if (!split_walk(d, avail->ring[d->seen % num])) {
             return;
         }
-        d->order[d->seen % num] = head;
-        d->seen++;
     }
 }
 
-static void split_place(struct vq_device *d, uint32_t id, uint32_t len) {
+/* 2.7.9: one element at the start of a batch; the index goes on by the size of it. */
+static void split_place(struct vq_device *d, uint32_t id, uint32_t len, uint32_t count,
+                        uint32_t n_desc) {
+    (void)n_desc;
     split_used(d)->ring[d->placed % d->setup.num] = (struct virtq_used_elem){.id = id, .len = len};
-    d->placed++;
+    d->placed += count;
 }
 
 /* 2.7.7.2: with EVENT_IDX, an interrupt is due when the entry at used_event was among those. */
@@ -125,33 +174,37 @@ static bool split_notify_due(const struct vq_device *d, uint64_t count) {
     return false;
 }
 
+/* 2.9: next_off and next_wrap are the low 15 bits and bit 15 of the available index. */
+static uint16_t split_position(const struct vq_device *d) {
+    return (uint16_t)(d->seen % 0x8000 + (d->seen / 0x8000 % 2 == 0 ? 0 : 0x8000));
+}
+
 static void split_check_one(struct vq_device *d, uint32_t at) {
     const struct virtq_desc *live = d->setup.desc;
-    vq_device_rule(d, memcmp(&live[at], &d->table[at], sizeof(*live)) == 0,
+    vq_device_rule(d, memcmp(&live[at], &d->split.held[at], sizeof(*live)) == 0,
                    "2.7.13.1: a descriptor was changed while the device owned it");
 }
 
 static void split_check(struct vq_device *d) {
     for (uint32_t at = 0; at < d->setup.num; at++) {
-        if (d->owner[at] != 0) {
+        if (d->split.owner[at] != 0) {
             split_check_one(d, at);
         }
     }
 }
 
-static void split_disown(struct vq_device *d, uint16_t id) {
-    uint32_t at = id;
-    uint32_t left = (uint32_t)d->buffers[id].n_out + d->buffers[id].n_in;
-    for (; left > 0; left--, at = d->table[at].next) {
+static void split_disown(struct vq_device *d, const struct vq_device_buffer *b) {
+    uint32_t at = b->first;
+    for (uint32_t left = b->n_desc; left > 0; left--, at = d->split.held[at].next) {
         if (!d->scribbled) {
             split_check_one(d, at);
         }
-        d->owner[at] = 0;
+        d->split.owner[at] = 0;
     }
 }
 
 static void split_start_at(struct vq_device *d, uint16_t position) {
-    d->seen = d->fetched = d->placed = position;
+    d->seen = d->fetched = d->placed = d->desc_seen = position;
     split_show(d);
 }
 
@@ -169,6 +222,7 @@ const struct vq_device_layout vq_device_split = {
     .show = split_show,
     .want_notify = split_want_notify,
     .notify_due = split_notify_due,
+    .position = split_position,
     .check = split_check,
     .disown = split_disown,
     .start_at = split_start_at,

@@ -1,4 +1,4 @@
-/* The ring against a device that breaks the rules, and against wrong calls of our own. */
+/* The ring against a device that breaks the rules. */
 #include "tests/unit/vq_rig.h"
 
 #include <string.h>
@@ -33,9 +33,7 @@ static void recover(struct rig *r) {
     rig_drain(r);
     assert_int_equal(r->n_desc, 0);
     assert_int_equal(r->q.free_count, r->num);
-    if (r->layout == VQ_SPLIT) { /* a packed ring without its buffers stands between two slots */
-        rig_check(r);
-    }
+    rig_check(r);
     rig_restart(r);
     assert_false(r->q.broken);
     assert_int_equal(r->q.device_errors, errors);
@@ -82,30 +80,41 @@ static bool try_fault(struct rig *r, enum vq_fault fault, unsigned shape, bool s
     return true;
 }
 
-/* The packed ring has no index, 16 bits of id, and one id for all descriptors of a buffer. */
-static bool is_split_only(enum vq_fault fault) {
-    return fault == VQ_FAULT_WIDE_ID || fault == VQ_FAULT_NOT_HEAD ||
-           fault == VQ_FAULT_JUMP_FORWARD || fault == VQ_FAULT_JUMP_BACK;
+/* How many of the ten tries can be made in a large ring. The packed ring has no index, 16 bits of id,
+ * and one id for all descriptors of a buffer; a length has a meaning in four of the five shapes. */
+static unsigned expected_tries(const struct rig *r, enum vq_fault fault) {
+    const bool packed = vq_is_packed(r->layout);
+    switch (fault) {
+    case VQ_FAULT_WIDE_ID:
+    case VQ_FAULT_JUMP_FORWARD:
+    case VQ_FAULT_JUMP_BACK:
+        return packed ? 0 : 10;
+    case VQ_FAULT_LONG_BATCH:
+        return r->layout == VQ_SPLIT_IN_ORDER ? 10 : 0;
+    case VQ_FAULT_NOT_HEAD: /* of a chain; four segments are a table if that is possible */
+        return packed ? 0 : r->indirect ? 4 : 6;
+    case VQ_FAULT_LONG_LEN:
+    case VQ_FAULT_HUGE_LEN:
+        return packed ? 8 : 10;
+    default:
+        return 10;
+    }
 }
 
 static void test_faults(struct rig *r) {
     for (enum vq_fault fault = 0; fault < VQ_FAULT_COUNT; fault++) {
+        const unsigned tries = expected_tries(r, fault);
         unsigned done = 0;
         for (unsigned shape = 0; shape < ARRAY_SIZE(shapes); shape++) {
             done += try_fault(r, fault, shape, false);
             done += try_fault(r, fault, shape, true);
         }
-        /* A ring of one has no second descriptor and no second buffer. */
-        const bool needs_two = fault == VQ_FAULT_NOT_HEAD || fault == VQ_FAULT_ID_TWICE;
-        if (r->layout == VQ_PACKED && is_split_only(fault)) {
-            assert_int_equal(done, 0);
-            continue;
+        assert_true(done <= tries);
+        if (r->num >= 240) {
+            assert_int_equal(done, tries);
+        } else if (r->num > 2) { /* smaller ones lack a second id, buffer or descriptor */
+            assert_true(done > 0 || tries == 0);
         }
-        assert_true(done > 0 || (r->num == 1 && needs_two));
-        const bool is_len = fault == VQ_FAULT_LONG_LEN || fault == VQ_FAULT_HUGE_LEN;
-        const bool no_len = is_len && r->layout == VQ_PACKED; /* of one shape of buffer */
-        const unsigned all = fault == VQ_FAULT_NOT_HEAD ? 6 : no_len ? 8 : 10;
-        assert_true(done == all || r->num < 240);
     }
 }
 
@@ -129,11 +138,11 @@ static void test_index_covers_unpublished(struct rig *r) {
     rig_publish(r);
     const int id = rig_fetch(r);
     const uint16_t hidden = id_of(r, rig_add(r, 0, 1));
-    r->dev.layout->place(&r->dev, (uint32_t)id, 0);
-    r->dev.layout->place(&r->dev, hidden, 0);
+    vq_device_place(&r->dev, (uint32_t)id, 0);
+    vq_device_place(&r->dev, hidden, 0);
     r->dev.layout->show(&r->dev);
     struct vq_done done[2];
-    assert_int_equal(vq_take_used(&r->q, r->layout, done, 2), r->layout == VQ_PACKED);
+    assert_int_equal(vq_take_used(&r->q, r->layout, done, 2), vq_is_packed(r->layout));
     expect_broken(r, 1);
     vq_check(&r->q);
     uint32_t cursor = 0;
@@ -154,7 +163,7 @@ static void test_guessed_id(struct rig *r) {
     rig_publish(r);
     rig_fetch(r);
     const uint16_t hidden = id_of(r, rig_add(r, 0, 1));
-    r->dev.layout->place(&r->dev, hidden, 0);
+    vq_device_place(&r->dev, hidden, 0);
     r->dev.layout->show(&r->dev);
     struct vq_done done[2];
     const unsigned count = vq_take_used(&r->q, r->layout, done, 2);
@@ -182,7 +191,7 @@ static void test_wrong_wrap(struct rig *r) {
     static const uint16_t all[] = {0, VIRTQ_DESC_F_AVAIL, VIRTQ_DESC_F_USED,
                                    VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED};
     const uint32_t rounds = r->num < 300 ? 2u * r->num + 1 : 40;
-    for (uint32_t i = 0; i < rounds && r->layout == VQ_PACKED; i++) {
+    for (uint32_t i = 0; i < rounds && vq_is_packed(r->layout); i++) {
         const uint16_t right = (r->start + i) / r->num % 2 == 0 ? all[3] : 0;
         rig_add_single(r, 1);
         rig_publish(r);
@@ -201,7 +210,7 @@ static void test_wrong_wrap(struct rig *r) {
 /* Packed: a descriptor that is marked as used although nothing is outstanding, with the id of the
  * buffer before: no token comes twice, and the ring is broken. */
 static void test_used_without_a_buffer(struct rig *r) {
-    if (r->layout == VQ_SPLIT) {
+    if (!vq_is_packed(r->layout)) {
         return;
     }
     rig_add_single(r, 1);
@@ -210,7 +219,7 @@ static void test_used_without_a_buffer(struct rig *r) {
     rig_use(r, id, 1);
     rig_show(r);
     assert_int_equal(rig_take(r, 2), 1);
-    r->dev.layout->place(&r->dev, id, 1);
+    vq_device_place(&r->dev, id, 1);
     rig_show(r);
     assert_int_equal(rig_take(r, 2), 0);
     expect_broken(r, 1);
@@ -221,7 +230,7 @@ static void test_used_without_a_buffer(struct rig *r) {
 /* Packed: the length of a buffer that the device cannot write means nothing, whatever it is; that
  * of one that it can write counts with WRITE and without: common devices never set the flag. */
 static void test_length_without_write(struct rig *r) {
-    for (unsigned i = 0; i < 5 && r->layout == VQ_PACKED; i++) {
+    for (unsigned i = 0; i < 5 && vq_is_packed(r->layout); i++) {
         struct pvirtq_desc *used = &r->q.packed.desc[r->q.packed.used_slot];
         rig_add(r, 1, 0);
         rig_publish(r);
@@ -289,7 +298,10 @@ static void test_drain(struct rig *r) {
             if (unit_below(&r->random, 3) == 0) {
                 rig_publish(r);
             }
-            const int id = unit_below(&r->random, 2) ? rig_fetch(r) : -1;
+            int id = unit_below(&r->random, 2) ? rig_fetch(r) : -1;
+            if (id >= 0 && vq_is_in_order(r->layout)) {
+                id = r->fetched.item[r->fetched.head]->id;
+            }
             if (id >= 0 && unit_below(&r->random, 2)) {
                 rig_use(r, (uint16_t)id, 0);
                 rig_show(r);
@@ -299,192 +311,6 @@ static void test_drain(struct rig *r) {
         assert_int_equal(rig_drain(r), added - used);
         recover(r);
     }
-}
-
-static void add(struct vq *q, uint16_t n_out, uint16_t n_in, uint32_t len, void *token) {
-    struct vq_seg segs[5];
-    for (unsigned i = 0; i < ARRAY_SIZE(segs); i++) {
-        segs[i] = (struct vq_seg){.addr = {0x1000}, .len = len};
-    }
-    vq_add(q, q->layout, segs, n_out, n_in, token);
-}
-
-static void set_up_at(struct vq *q, enum vq_layout layout, uint16_t num, void *ring,
-                      struct vq_slot *slots) {
-    vq_init(q, &(struct vq_setup){.layout = layout, .num = num, .memory = ring, .slots = slots});
-}
-
-static void init(enum vq_layout layout, uint16_t num, unsigned misalign) {
-    static _Alignas(64) uint8_t ring[4096];
-    static struct vq_slot slots[16];
-    struct vq q = {0};
-    set_up_at(&q, layout, num, ring + misalign, slots);
-}
-
-/* Our own bugs are caught where they happen. */
-static void check_wrong_calls(enum vq_layout layout) {
-    static _Alignas(64) uint8_t ring[4096];
-    static struct vq_slot slots[4];
-    static struct vq q;
-    static int token;
-    set_up_at(&q, layout, 4, ring, slots);
-    expect_assert_failure(add(&q, 0, 0, 1, &token));
-    expect_assert_failure(add(&q, 3, 2, 1, &token));
-    expect_assert_failure(add(&q, 0, 5, 1, &token));
-    expect_assert_failure(add(&q, 1, 1, 1, NULL));
-    expect_assert_failure(add(&q, 1, 1, 0, &token));
-    set_up_at(&q, layout, 4, ring, slots);
-    add(&q, 2, 2, 1, &token);
-    expect_assert_failure(add(&q, 0, 1, 1, &token));
-    expect_assert_failure(init(layout, 0, 0));
-    expect_assert_failure(init(layout, VQ_NUM_MAX + 1, 0));
-    expect_assert_failure(init(layout, 8, 16));
-}
-
-static void test_wrong_calls(void **state) {
-    (void)state;
-    check_wrong_calls(VQ_SPLIT);
-    check_wrong_calls(VQ_PACKED);
-    expect_assert_failure(init(VQ_SPLIT, 3, 0));
-    expect_assert_failure(init(VQ_SPLIT, 12, 0));
-    init(VQ_PACKED, 3, 0);
-    init(VQ_PACKED, 12, 0);
-}
-
-/* The two counts together do not fit their type. */
-static void test_count_overflow(void **state) {
-    static _Alignas(64) uint8_t ring[4096];
-    static struct vq_slot slots[4];
-    static struct vq q;
-    static int token;
-    (void)state;
-    static enum vq_layout layout; /* static: outlives the jump out of a failed assertion */
-    for (layout = VQ_SPLIT; layout <= VQ_PACKED_IN_ORDER; layout++) {
-        set_up_at(&q, layout, 4, ring, slots);
-        expect_assert_failure(add(&q, UINT16_MAX, 2, 1, &token));
-    }
-}
-
-/* 2.7.5.2: a buffer has less than 2^32 bytes in all. */
-static void test_length_overflow(void **state) {
-    static _Alignas(64) uint8_t ring[4096];
-    static struct vq_slot slots[4];
-    static struct vq q;
-    static int token;
-    (void)state;
-    static enum vq_layout layout; /* static: outlives the jump out of a failed assertion */
-    for (layout = VQ_SPLIT; layout <= VQ_PACKED_IN_ORDER; layout++) {
-        set_up_at(&q, layout, 4, ring, slots);
-        add(&q, 0, 1, UINT32_MAX, &token);
-        expect_assert_failure(add(&q, 0, 2, UINT32_MAX / 2 + 1, &token));
-    }
-}
-
-/* Arming a broken ring reports no work: a loop of arm and take would never end. */
-static void test_no_work_in_a_broken_ring(void **state) {
-    static _Alignas(64) uint8_t ring[4096];
-    static struct vq_slot slots[4];
-    static struct vq q;
-    struct vq_done done;
-    int token;
-    (void)state;
-    set_up_at(&q, VQ_SPLIT, 4, ring, slots);
-    add(&q, 0, 1, 1, &token);
-    vq_publish(&q, VQ_SPLIT);
-    q.split.used->idx = 2; /* one more than was made available */
-    assert_true(vq_event_on(&q, VQ_SPLIT));
-    assert_int_equal(vq_take_used(&q, VQ_SPLIT, &done, 1), 0);
-    assert_true(q.broken);
-    assert_false(vq_event_on(&q, VQ_SPLIT));
-}
-
-static void test_no_work_in_a_broken_packed_ring(void **state) {
-    static _Alignas(64) uint8_t ring[4096];
-    static struct vq_slot slots[4];
-    static struct vq q;
-    struct vq_done done;
-    int token;
-    (void)state;
-    set_up_at(&q, VQ_PACKED, 4, ring, slots);
-    add(&q, 0, 1, 1, &token);
-    vq_publish(&q, VQ_PACKED);
-    q.packed.desc[0].id = 2; /* not outstanding */
-    q.packed.desc[0].flags = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED;
-    assert_true(vq_event_on(&q, VQ_PACKED));
-    assert_int_equal(vq_take_used(&q, VQ_PACKED, &done, 1), 0);
-    assert_true(q.broken);
-    assert_false(vq_event_on(&q, VQ_PACKED));
-}
-
-/* vq_check() sees the damage that it promises to see. */
-static void test_check_sees_damage(void **state) {
-    static _Alignas(64) uint8_t ring[4096];
-    static struct vq_slot slots[4];
-    struct vq q = {0};
-    int token;
-    (void)state;
-    set_up_at(&q, VQ_SPLIT, 4, ring, slots);
-    add(&q, 1, 1, 1, &token);
-    const struct vq good = q;
-    vq_check(&q);
-    q.free_count++;
-    expect_assert_failure(vq_check(&q));
-    q = good;
-    q.split.used_idx++; /* ahead of what was published */
-    expect_assert_failure(vq_check(&q));
-    q = good;
-    q.split.avail_idx = (uint16_t)(q.split.used_idx + 5);
-    expect_assert_failure(vq_check(&q));
-    q = good;
-    slots[q.free_slot].next = 4; /* beyond the ring */
-    expect_assert_failure(vq_check(&q));
-    slots[q.free_slot].next = 0; /* an outstanding buffer */
-    expect_assert_failure(vq_check(&q));
-}
-
-static void test_check_sees_packed_damage(void **state) {
-    static _Alignas(64) uint8_t ring[4096];
-    static struct vq_slot slots[4];
-    struct vq q = {0};
-    int token;
-    (void)state;
-    set_up_at(&q, VQ_PACKED, 4, ring, slots);
-    add(&q, 1, 1, 1, &token);
-    const struct vq good = q;
-    vq_check(&q);
-    q.free_count++;
-    expect_assert_failure(vq_check(&q));
-    q = good;
-    q.packed.used_slot++;
-    expect_assert_failure(vq_check(&q));
-    q = good;
-    q.packed.avail_slot = 6; /* two ahead, and beyond the ring */
-    expect_assert_failure(vq_check(&q));
-    q = good;
-    q.packed.added_count = 3; /* more than is outstanding */
-    expect_assert_failure(vq_check(&q));
-    q = good;
-    slots[1].next = 4; /* beyond the ring */
-    expect_assert_failure(vq_check(&q));
-    slots[1].next = 0; /* an outstanding buffer */
-    expect_assert_failure(vq_check(&q));
-    slots[1].next = 1;
-    expect_assert_failure(vq_check(&q));
-}
-
-/* A free list that holds a descriptor twice, or one of an outstanding buffer. */
-static void test_check_sees_doubled_descriptors(void **state) {
-    static _Alignas(64) uint8_t ring[4096];
-    static struct vq_slot slots[4];
-    static struct vq q;
-    int token;
-    (void)state;
-    set_up_at(&q, VQ_SPLIT, 4, ring, slots);
-    add(&q, 1, 1, 1, &token);
-    slots[q.free_slot].next = q.free_slot;
-    expect_assert_failure(vq_check(&q));
-    slots[q.free_slot].next = 1; /* not the first one of its buffer */
-    expect_assert_failure(vq_check(&q));
 }
 
 int main(void) {
@@ -498,14 +324,6 @@ int main(void) {
         RIG_CASE(test_scribbling),
         RIG_CASE(test_stale_suppression),
         RIG_CASE(test_drain),
-        cmocka_unit_test(test_wrong_calls),
-        cmocka_unit_test(test_count_overflow),
-        cmocka_unit_test(test_length_overflow),
-        cmocka_unit_test(test_no_work_in_a_broken_ring),
-        cmocka_unit_test(test_no_work_in_a_broken_packed_ring),
-        cmocka_unit_test(test_check_sees_damage),
-        cmocka_unit_test(test_check_sees_packed_damage),
-        cmocka_unit_test(test_check_sees_doubled_descriptors),
     };
     return cmocka_run_group_tests_name("ring faults", tests, NULL, NULL);
 }

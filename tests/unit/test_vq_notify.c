@@ -11,7 +11,7 @@ static void finish_round(struct rig *r) {
 }
 
 static void set_suppression(struct rig *r, uint16_t flags, uint16_t event) {
-    if (r->layout == VQ_SPLIT) {
+    if (!vq_is_packed(r->layout)) {
         r->q.split.used->flags = flags;
         *(uint16_t *)r->q.split.avail_event = event;
     } else {
@@ -23,16 +23,16 @@ static void set_suppression(struct rig *r, uint16_t flags, uint16_t event) {
 /* What the device writes to ask for the entry (packed: the descriptor) that is `ahead` of the next
  * one. Packed: 15 bits of offset, and the wrap counter, which is 1 in the first lap. 2.8.14 */
 static uint16_t event_ahead(const struct rig *r, uint32_t ahead) {
-    if (r->layout == VQ_SPLIT) {
+    if (!vq_is_packed(r->layout)) {
         return (uint16_t)(r->dev.seen + ahead);
     }
-    const uint64_t at = r->dev.packed.seen + ahead;
+    const uint64_t at = r->dev.desc_seen + ahead;
     return (uint16_t)(at % r->num + (at / r->num % 2 == 0 ? 0x8000 : 0));
 }
 
 /* Asks for that one with EVENT_IDX, for all without. */
 static void ask_for(struct rig *r, uint32_t ahead) {
-    const bool desc = r->layout == VQ_PACKED && r->event_idx;
+    const bool desc = vq_is_packed(r->layout) && r->event_idx;
     set_suppression(r, desc ? RING_EVENT_FLAGS_DESC : 0, event_ahead(r, ahead));
 }
 
@@ -53,11 +53,11 @@ static void check_batch(struct rig *r, uint32_t count) {
     rig_add_single(r, count);
     rig_publish(r);
     for (uint32_t event = 0; event < 0x10000; event++) {
-        if (r->layout == VQ_PACKED && event % 0x8000 >= r->num) {
+        if (vq_is_packed(r->layout) && event % 0x8000 >= r->num) {
             continue; /* no such descriptor */
         }
         forget_answer(r, count);
-        set_suppression(r, r->layout == VQ_PACKED ? RING_EVENT_FLAGS_DESC : 0, (uint16_t)event);
+        set_suppression(r, vq_is_packed(r->layout) ? RING_EVENT_FLAGS_DESC : 0, (uint16_t)event);
         if (vq_notify_needed(&r->q, r->layout) != due[event]) {
             fail_msg("%#x to %#x, event %#x: must %sbe notified", first, last, event,
                      due[event] ? "" : "not ");
@@ -81,7 +81,7 @@ static void test_every_event(struct rig *r) {
  * the other way round. All other bits are reserved. 2.7.10.1 */
 static void test_only_the_negotiated_half_counts(struct rig *r) {
     static const uint16_t words[] = {0, 1, 2, 0xfffe, 0xffff, 0x8001};
-    for (unsigned i = 0; i < ARRAY_SIZE(words) && r->layout == VQ_SPLIT; i++) {
+    for (unsigned i = 0; i < ARRAY_SIZE(words) && !vq_is_packed(r->layout); i++) {
         const uint16_t here = event_ahead(r, 0);
         rig_add_single(r, 1);
         rig_publish(r);
@@ -98,7 +98,7 @@ static void test_only_the_negotiated_half_counts(struct rig *r) {
 /* 2.8.14: two bits decide, all others are reserved. Only DESC looks at off_wrap, and it needs
  * EVENT_IDX; a value that means nothing asks for a notification, to be on the safe side. */
 static void test_packed_flags(struct rig *r) {
-    for (uint32_t high = 0; high < 0x10000 && r->layout == VQ_PACKED; high += 0x1554) {
+    for (uint32_t high = 0; high < 0x10000 && vq_is_packed(r->layout); high += 0x1554) {
         for (uint16_t flags = 0; flags < 8; flags++) {
             const uint16_t word = (uint16_t)(high + flags % 4);
             const bool hit = flags / 4;

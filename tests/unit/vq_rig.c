@@ -3,9 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct rig rig;
-static bool rig_running; /* within a body; still set after one that failed */
-
 static void fifo_put(struct rig_fifo *f, uint32_t num, struct rig_buffer *b) {
     assert_true(f->count < num);
     f->item[(f->head + f->count++) % num] = b;
@@ -44,142 +41,11 @@ static uint32_t in_len(const struct rig_buffer *b) {
     return len;
 }
 
-/* test_start_is_ordinary shows that traffic leads to the same state. */
-static void skip_to_start(struct rig *r) {
-    struct vq_split *s = &r->q.split;
-    struct vq_packed *p = &r->q.packed;
-    if (!vq_is_packed(r->layout)) {
-        s->avail_idx = s->published_idx = s->used_idx = r->start;
-        s->avail->idx = r->start;
-        vq_event_off(&r->q, r->layout);
-    } else {
-        p->avail_slot = p->used_slot = r->start % r->num;
-        if (r->start / r->num % 2 != 0) { /* both wrap counters are 0 */
-            p->avail_flags = VIRTQ_DESC_F_USED;
-            p->used_flags = 0;
-        }
-    }
-    vq_device_start_at(&r->dev, r->start);
-}
-
-static void rig_init_queue(struct rig *r) {
-    const struct vq_areas areas = vq_areas(r->layout, r->num);
-    uint8_t *ring = r->ring;
-    vq_init(&r->q, &(struct vq_setup){
-                       .layout = r->layout,
-                       .num = r->num,
-                       .event_idx = r->event_idx,
-                       .memory = ring,
-                       .slots = r->slots,
-                   });
-    vq_device_init(&r->dev, &(struct vq_device_setup){
-                                .num = r->num,
-                                .packed = r->layout == VQ_PACKED,
-                                .event_idx = r->event_idx,
-                                .desc = ring + areas.desc_off,
-                                .driver = ring + areas.driver_off,
-                                .device = ring + areas.device_off,
-                                .arena = r->arena,
-                                .arena_size = (size_t)r->num * RIG_PIECE,
-                            });
-    if (r->start != 0) {
-        skip_to_start(r);
-    }
-}
-
-void rig_up(struct rig *r, enum vq_layout layout, bool event_idx, uint16_t num, uint16_t start) {
-    const size_t size = vq_areas(layout, num).size;
-    *r = (struct rig){
-        .layout = layout,
-        .event_idx = event_idx,
-        .num = num,
-        .start = start,
-        .ring = aligned_alloc(VQ_AREA_ALIGN, size),
-        .slots = malloc(num * sizeof(*r->slots)),
-        .arena = malloc((size_t)num * RIG_PIECE),
-        .piece_next = malloc(num * sizeof(*r->piece_next)),
-        .buffers = calloc(num, sizeof(*r->buffers)),
-        .by_id = calloc(num, sizeof(*r->by_id)),
-        .segs = calloc(num, sizeof(*r->segs)),
-        .done = calloc(num, sizeof(*r->done)),
-        .added.item = calloc(num, sizeof(*r->added.item)),
-        .used.item = calloc(num, sizeof(*r->used.item)),
-        .random.state = 0x9e3779b97f4a7c15 + num + start,
-    };
-    assert_true(r->ring && r->slots && r->arena && r->piece_next && r->buffers && r->by_id);
-    assert_true(r->segs && r->done && r->added.item && r->used.item);
-    /* What was there before must not matter. */
-    memset(r->ring, 0xa5, size);
-    memset(r->slots, 0xa5, num * sizeof(*r->slots));
-    for (uint32_t i = 0; i < num; i++) {
-        r->piece_next[i] = (uint16_t)(i + 1);
-    }
-    rig_init_queue(r);
-}
-
-void rig_down(struct rig *r) {
-    vq_device_fini(&r->dev);
-    free(r->ring);
-    free(r->slots);
-    free(r->arena);
-    free(r->piece_next);
-    free(r->buffers);
-    free(r->by_id);
-    free(r->segs);
-    free(r->done);
-    free(r->added.item);
-    free(r->used.item);
-}
-
-void rig_restart(struct rig *r) {
-    assert_int_equal(r->n_desc, 0);
-    r->added.count = r->used.count = r->unshown = 0;
-    r->unpublished = r->unnotified = 0;
-    vq_device_fini(&r->dev);
-    rig_init_queue(r);
-}
-
-static void run_size(const struct rig_case *c, enum vq_layout layout, uint16_t num) {
-    const uint16_t near_wrap =
-        layout == VQ_SPLIT ? 0xfff0 : (uint16_t)(2 * num - (num < 16 ? num : 16));
-    const uint16_t starts[] = {0, near_wrap, (uint16_t)(num - 1)};
-    for (unsigned j = 0; j < 2 * ARRAY_SIZE(starts); j++) {
-        rig_up(&rig, layout, j % 2, num, starts[j / 2]);
-        rig_running = true;
-        c->body(&rig);
-        rig_check(&rig);
-        rig_running = false;
-        rig_down(&rig);
-    }
-}
-
-void rig_run(void **state) {
-    static const uint16_t sizes[] = {1, 2, 3, 4, 240, 256, VQ_NUM_MAX};
-    const struct rig_case *c = *state;
-    for (unsigned i = 0; i < ARRAY_SIZE(sizes) && sizes[i] <= c->num_max; i++) {
-        run_size(c, VQ_PACKED, sizes[i]);
-        if (is_power_of_two(sizes[i])) {
-            run_size(c, VQ_SPLIT, sizes[i]);
-        }
-    }
-}
-
-int rig_teardown(void **state) {
-    (void)state;
-    if (rig_running) {
-        print_error("... failed with packed=%d event_idx=%d num=%u start=%#x\n",
-                    rig.layout == VQ_PACKED, rig.event_idx, rig.num, rig.start);
-        rig_running = false;
-        rig_down(&rig);
-    }
-    return 0;
-}
-
-/* Every descriptor is in the free list or in one outstanding buffer, and in only one of them; in
- * the packed ring every id. */
+/* Out of order: every descriptor is in the free list or in one outstanding buffer, and in only one of
+ * them; in the packed ring every id. */
 static void check_each_descriptor_once(const struct rig *r) {
     const struct vq *q = &r->q;
-    const bool packed = r->layout == VQ_PACKED;
+    const bool packed = vq_is_packed(r->layout);
     uint8_t *marks = calloc(q->num, 1);
     uint32_t marked = 0;
     uint32_t free_count = q->free_count;
@@ -212,16 +78,35 @@ void rig_check(const struct rig *r) {
         fail_msg("the driver broke a rule: %s", r->dev.violation);
     }
     assert_int_equal(r->n_desc + r->q.free_count, r->num);
-    check_each_descriptor_once(r);
+    if (!vq_is_in_order(r->layout)) {
+        check_each_descriptor_once(r);
+    }
+}
+
+/* By the contract, not by vq_slots_needed(). */
+static uint32_t slots_needed(const struct rig *r, uint32_t n_segs) {
+    return r->indirect && n_segs > VQ_INDIRECT_MIN_SEGS && n_segs <= VQ_INDIRECT_MAX ? 1 : n_segs;
+}
+
+bool rig_fits(const struct rig *r, uint32_t n_segs) {
+    return n_segs <= r->num && n_segs <= r->pieces_left &&
+           slots_needed(r, n_segs) <= r->q.free_count;
 }
 
 struct rig_buffer *rig_add(struct rig *r, uint16_t n_out, uint16_t n_in) {
     struct rig_buffer *b = &r->buffers[r->piece_free]; /* free pieces mean free buffers */
-    uint16_t piece = r->piece_free;
+    const uint32_t n_segs = (uint32_t)n_out + n_in;
+    uint32_t piece = r->piece_free;
     uint32_t offset = 0;
-    assert_true(b->serial == 0);
-    *b = (struct rig_buffer){.serial = ++r->serial, .n_out = n_out, .n_in = n_in, .piece = piece};
-    for (uint32_t i = 0; i < (uint32_t)n_out + n_in; i++) {
+    assert_true(rig_fits(r, n_segs) && b->serial == 0);
+    *b = (struct rig_buffer){
+        .serial = ++r->serial,
+        .n_out = n_out,
+        .n_in = n_in,
+        .n_desc = (uint16_t)slots_needed(r, n_segs),
+        .piece = piece,
+    };
+    for (uint32_t i = 0; i < n_segs; i++) {
         uint8_t *bytes = r->arena + (size_t)piece * RIG_PIECE;
         const uint32_t len = seg_len(b->serial, i);
         for (uint32_t k = 0; k < len; k++) {
@@ -232,11 +117,13 @@ struct rig_buffer *rig_add(struct rig *r, uint16_t n_out, uint16_t n_in) {
         r->piece_free = r->piece_next[piece];
         piece = r->piece_free;
     }
-    r->n_desc += (uint32_t)n_out + n_in;
-    r->unpublished += r->layout == VQ_PACKED ? (uint32_t)n_out + n_in : 1;
+    r->pieces_left -= n_segs;
+    r->n_desc += b->n_desc;
+    r->unpublished += vq_is_packed(r->layout) ? b->n_desc : 1;
     fifo_put(&r->added, r->num, b);
+    assert_int_equal(vq_slots_needed(&r->q, n_segs), b->n_desc);
     vq_add(&r->q, r->layout, r->segs, n_out, n_in, b);
-    memset(r->segs, 0, (n_out + n_in) * sizeof(*r->segs)); /* they are the caller's again */
+    memset(r->segs, 0, n_segs * sizeof(*r->segs)); /* they are the caller's again */
     return b;
 }
 
@@ -250,6 +137,7 @@ void rig_publish(struct rig *r) {
     vq_publish(&r->q, r->layout);
     r->unnotified += r->unpublished;
     r->unpublished = 0;
+    vq_device_check_position(&r->dev, vq_notify_position(&r->q, r->layout));
 }
 
 /* The device's view of what is asked for, from the specification, and the driver's, are one. */
@@ -262,21 +150,22 @@ bool rig_notify_needed(struct rig *r) {
 }
 
 static void give_back_memory(struct rig *r, struct rig_buffer *b) {
-    const uint32_t n_desc = (uint32_t)b->n_out + b->n_in;
-    uint16_t last = b->piece;
-    for (uint32_t i = 1; i < n_desc; i++) {
+    const uint32_t n_segs = (uint32_t)b->n_out + b->n_in;
+    uint32_t last = b->piece;
+    for (uint32_t i = 1; i < n_segs; i++) {
         last = r->piece_next[last];
     }
     r->piece_next[last] = r->piece_free;
     r->piece_free = b->piece;
-    r->n_desc -= n_desc;
+    r->pieces_left += n_segs;
+    r->n_desc -= b->n_desc;
     b->serial = 0;
 }
 
 /* The bytes that the device reported are its own, those behind them are untouched. */
 static void check_bytes(const struct rig *r, const struct rig_buffer *b) {
     uint32_t offset = 0;
-    uint16_t piece = b->piece;
+    uint32_t piece = b->piece;
     for (uint32_t i = 0; i < (uint32_t)b->n_out + b->n_in; i++, piece = r->piece_next[piece]) {
         const uint8_t *bytes = r->arena + (size_t)piece * RIG_PIECE;
         for (uint32_t k = 0; i >= b->n_out && k < seg_len(b->serial, i); k++, offset++) {
@@ -304,7 +193,7 @@ uint32_t rig_drain(struct rig *r) {
     uint32_t count = 0;
     struct rig_buffer *b;
     while ((b = vq_drain(&r->q, &cursor)) != NULL) {
-        assert_true(b >= r->buffers && b < r->buffers + r->num);
+        assert_true(b >= r->buffers && b < r->buffers + r->pieces);
         assert_int_not_equal(b->serial, 0); /* not twice */
         give_back_memory(r, b);
         count++;
@@ -333,7 +222,12 @@ int rig_fetch(struct rig *r) {
     for (uint32_t i = 0; i < len; i++) {
         assert_int_equal(bytes[i], content(b->serial, i));
     }
+    assert_int_equal(found.n_desc, b->n_desc);
     r->by_id[found.id] = b;
+    b->id = found.id;
+    if (vq_is_in_order(r->layout)) {
+        fifo_put(&r->fetched, r->num, b);
+    }
     return found.id;
 }
 
@@ -341,18 +235,34 @@ uint32_t rig_in_len(const struct rig *r, uint16_t id) {
     return in_len(r->by_id[id]);
 }
 
-void rig_use(struct rig *r, uint16_t id, uint32_t len) {
-    struct rig_buffer *b = r->by_id[id];
+/* The device writes len bytes into the buffer. */
+static void fill(struct rig *r, struct rig_buffer *b, uint32_t len) {
     uint8_t *bytes = malloc(len + 1);
     for (uint32_t i = 0; i < len; i++) {
         bytes[i] = content(~b->serial, i);
     }
     b->used_len = len;
-    assert_int_equal(vq_device_write(&r->dev, id, bytes, len), len);
+    assert_int_equal(vq_device_write(&r->dev, b->id, bytes, len), len);
     free(bytes);
-    vq_device_use(&r->dev, id, len);
     fifo_put(&r->used, r->num, b);
     r->unshown++;
+}
+
+void rig_use(struct rig *r, uint16_t id, uint32_t len) {
+    struct rig_buffer *b = r->by_id[id];
+    if (vq_is_in_order(r->layout)) {
+        assert_ptr_equal(fifo_take(&r->fetched, r->num), b);
+    }
+    fill(r, b, len);
+    vq_device_use(&r->dev, id, len);
+}
+
+void rig_use_batch(struct rig *r, uint32_t count, uint32_t len) {
+    for (uint32_t i = 1; i <= count; i++) {
+        struct rig_buffer *b = fifo_take(&r->fetched, r->num);
+        fill(r, b, i < count ? in_len(b) : len);
+    }
+    vq_device_use_batch(&r->dev, count, len);
 }
 
 bool rig_show(struct rig *r) {
