@@ -67,7 +67,8 @@ static void test_ring_lies(void **state) {
                 pktbuf_put(bufs[0]);
             }
             if (!vq_device_fault(ring, fault)) {
-                assert_true(fault == VQ_FAULT_NOT_HEAD && queue == RX);
+                assert_true(fault == VQ_FAULT_LONG_BATCH || /* this ring is not in order */
+                            (fault == VQ_FAULT_NOT_HEAD && queue == RX));
                 vq_device_fetch(ring, &b);
                 vq_device_fault(ring, VQ_FAULT_HUGE_ID);
             }
