@@ -32,6 +32,7 @@ PACKAGES = {
     "iperf": "iperf",
     "nm": "binutils",
     "ovs-vsctl": "openvswitch-switch-dpdk",
+    "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk": "openvswitch-switch-dpdk",
     "ping": "iputils-ping",
 }
 
