@@ -6,7 +6,7 @@ from guest import GuestError
 from ovs import OpenVSwitch
 from test_state import queues
 from traffic import Pinger, pattern, tcp_echo, udp_echo, udp_socket
-from vhost import shared_memory
+from vhost import mode_words, shared_memory
 
 MIB = 1 << 20
 
@@ -72,7 +72,7 @@ def check_counters(before, after, mode):
 def host_and_two_guests(t, mode):
     """The host reaches both, the switch counts what they count, and neither kicks it."""
     lab = Lab(t)
-    guests = lab.two(f"mode={mode}")
+    guests = lab.two(mode_words(t.accel, mode))
     first = {}
     for guest in guests:
         with Pinger(guest.ns, guest.ip) as pinger:

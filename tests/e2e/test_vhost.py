@@ -7,7 +7,7 @@ from guest import GuestError
 from test_state import queues
 from traffic import (Pinger, pattern, receive_all, receive_exactly, same, send_and_shut, tcp_connect,
                      tcp_echo, udp_socket)
-from vhost import CONNECTS, LISTENS, RECONNECTS, Bench
+from vhost import CONNECTS, LISTENS, RECONNECTS, Bench, mode_words
 
 MIB = 1 << 20
 
@@ -33,11 +33,7 @@ def data(t, mode_setup):
     never wake each other."""
     mode, setup = mode_setup.split()
     role, nic, words = SETUPS[setup]
-    if mode != "poll" and t.accel == "tcg":
-        # QEMU 7.2 without KVM crashes when a guest uses MSI-X with vhost-user: it uses KVM's
-        # irqfd tables, which do not exist. INTx works.
-        words += " intx=1"
-    bench = Bench(t, role, f"{words} mode={mode} ip6=off stats=1", nic)
+    bench = Bench(t, role, f"{words} {mode_words(t.accel, mode)} ip6=off stats=1", nic)
     guest = bench.guest
     check_device(guest, setup, mode)
     with Pinger(guest.ns, guest.ip) as pinger:
