@@ -1,6 +1,7 @@
 #include "tests/model/virtio_device.h"
 
-#include <assert.h>
+#include "tests/model/virtio_device_parts.h"
+
 #include <limits.h>
 #include <string.h>
 
@@ -8,253 +9,72 @@ enum {
     ACKNOWLEDGE = 1,
     DRIVER = 2,
     DRIVER_OK = 4,
-    FEATURES_OK = 8,
     NEEDS_RESET = 64,
     FAILED = 128,
-    F_NET_MTU = 3,
-    F_NET_SPEED_DUPLEX = 63,
     F_NET_MAC = 5,
     F_NET_STATUS = 16,
-    F_EVENT_IDX = 29,
     F_VERSION_1 = 32,
+    F_NOTIFICATION_DATA = 38,
+    F_NOTIF_CONFIG_DATA = 39,
+    CTRL = 2, /* queue */
+    COMMON = 1,
+    NOTIFY = 2,
+    ISR = 3,
+    CONFIG = 4,
+    ISR_QUEUE = 1,
+    ISR_CONFIG = 2,
+    PCI_COMMAND = 4,
+    PCI_INTX_DISABLE = 1 << 10,
+    MSIX_CONTROL = 2,
+    MSIX_ENABLE = 1 << 15,
 };
 
-/* Offsets in the common configuration structure (4.1.4.3). */
-enum {
-    DEVICE_FEATURE_SELECT = 0,
-    DEVICE_FEATURE = 4,
-    DRIVER_FEATURE_SELECT = 8,
-    DRIVER_FEATURE = 12,
-    CONFIG_MSIX_VECTOR = 16,
-    NUM_QUEUES = 18,
-    DEVICE_STATUS = 20,
-    CONFIG_GENERATION = 21,
-    QUEUE_SELECT = 22,
-    QUEUE_SIZE = 24,
-    QUEUE_MSIX_VECTOR = 26,
-    QUEUE_ENABLE = 28,
-    QUEUE_NOTIFY_OFF = 30,
-    QUEUE_DESC = 32,
-    COMMON_END = 56,
-};
-
-static bool rule(struct virtio_device *d, bool kept, const char *text) {
+bool virtio_device_rule(struct virtio_device *d, bool kept, const char *text) {
     if (!kept && d->violation == NULL) {
         d->violation = text;
     }
     return kept;
 }
 
-/* --- queues ----------------------------------------------------------------------------------- */
+/* --- doorbells -------------------------------------------------------------------------------- */
 
-void virtio_device_reset(struct virtio_device *d) {
-    d->status = 0;
-    memset(d->accepted, 0, sizeof(d->accepted));
-    d->device_select = d->driver_select = d->queue_select = 0;
+/* The queue that a doorbell names, in the way that was negotiated (4.1.5.2.1); NULL: none. */
+static struct virtio_device_queue *named_queue(struct virtio_device *d, uint16_t name) {
+    const bool chosen = virtio_device_accepted(d, F_NOTIF_CONFIG_DATA);
     for (unsigned i = 0; i < VIRTIO_DEVICE_QUEUES; i++) {
-        struct virtio_device_queue *q = &d->queue[i];
-        if (q->enabled) {
-            rule(d, q->ring.violation == NULL, q->ring.violation);
-            vq_device_fini(&q->ring);
+        if (name == (chosen ? d->queue[i].notify_data : i)) {
+            return &d->queue[i];
         }
-        q->enabled = false;
-        q->size = q->max;
-        q->halves_written = 0;
     }
+    return NULL;
 }
-
-static struct virtio_device_queue *selected(struct virtio_device *d) {
-    static struct virtio_device_queue absent;
-    return d->queue_select < VIRTIO_DEVICE_QUEUES ? &d->queue[d->queue_select] : &absent;
-}
-
-static void *queue_area(const struct virtio_device_queue *q, unsigned which) {
-    return (void *)(uintptr_t)(q->half[2 * which] | (uint64_t)q->half[2 * which + 1] << 32);
-}
-
-static void enable_queue(struct virtio_device *d, struct virtio_device_queue *q, uint32_t value) {
-    if (!rule(d, value == 1, "4.1.4.3.2: only 1 is written to queue_enable") ||
-        !rule(d, q->halves_written == 0x3f, "4.1.4.3.2: enabled before all addresses were given")) {
-        return;
-    }
-    q->enabled = true;
-    if (d->arena != NULL) {
-        vq_device_init(&q->ring, &(struct vq_device_setup){
-                                     .num = q->size,
-                                     .event_idx = virtio_device_accepted(d, F_EVENT_IDX),
-                                     .desc = queue_area(q, 0),
-                                     .driver = queue_area(q, 1),
-                                     .device = queue_area(q, 2),
-                                     .arena = d->arena,
-                                     .arena_size = d->arena_size,
-                                 });
-    }
-}
-
-static void write_queue(struct virtio_device *d, uint32_t off, uint32_t value) {
-    struct virtio_device_queue *q = selected(d);
-    rule(d, (d->status & (FEATURES_OK | DRIVER_OK | FAILED)) == FEATURES_OK,
-         "3.1.1: queues are set up between FEATURES_OK and DRIVER_OK");
-    rule(d, !q->enabled, "4.1.4.3.2: a queue was changed after it was enabled");
-    rule(d, q->size != 0, "4.1.4.3: a queue that does not exist was written to");
-    if (off == QUEUE_SIZE) {
-        rule(d, value != 0 && (value & (value - 1)) == 0, "4.1.4.3.2: size not a power of two");
-        rule(d, value <= q->max, "4.1.4.3: size above the device's maximum");
-        q->size = (uint16_t)value;
-    } else if (off == QUEUE_ENABLE) {
-        enable_queue(d, q, value);
-    } else if (off >= QUEUE_DESC) {
-        q->half[(off - QUEUE_DESC) / 4] = value;
-        q->halves_written |= (uint8_t)(1u << (off - QUEUE_DESC) / 4);
-    }
-}
-
-/* --- common configuration --------------------------------------------------------------------- */
-
-static void write_status(struct virtio_device *d, uint8_t value) {
-    const uint8_t kept = d->status & (uint8_t)~NEEDS_RESET;
-    if (d->status_count < VIRTIO_DEVICE_LOG) {
-        d->status_log[d->status_count] = value;
-    }
-    d->status_count++;
-    if (value == 0) {
-        virtio_device_reset(d);
-        d->reset_pending = true;
-        return;
-    }
-    rule(d, (value & kept) == kept, "2.1.1: a status bit was cleared without a reset");
-    rule(d, !(d->status & FAILED) || value == d->status, "2.1.1: after FAILED only a reset");
-    rule(d, !(value & DRIVER_OK) || (d->status & FEATURES_OK), "3.1.1: DRIVER_OK too early");
-    value = (uint8_t)((value & ~NEEDS_RESET) | (d->status & NEEDS_RESET));
-    if ((value & FEATURES_OK) && !(d->status & FEATURES_OK)) {
-        for (unsigned i = 0; i < 3; i++) {
-            rule(d, !(d->accepted[i] & ~d->offered[i]), "2.2.1: accepted but not offered");
-        }
-        rule(d, !(d->offered[1] & 1) || (d->accepted[1] & 1), "6.1: VERSION_1 is to be accepted");
-        value &= (uint8_t)(d->refuse_features ? ~FEATURES_OK : 0xff);
-    }
-    d->status = value;
-}
-
-static uint32_t read_status(struct virtio_device *d) {
-    if (d->reset_pending && d->reset_reads > 0) {
-        d->reset_reads -= d->reset_reads != UINT_MAX;
-        return ACKNOWLEDGE | DRIVER;
-    }
-    d->reset_pending = false;
-    return d->status;
-}
-
-static unsigned common_width(uint32_t off) {
-    return off < CONFIG_MSIX_VECTOR                           ? 4
-           : off == DEVICE_STATUS || off == CONFIG_GENERATION ? 1
-           : off < QUEUE_DESC                                 ? 2
-                                                              : 4;
-}
-
-static uint32_t read_common(struct virtio_device *d, uint32_t off) {
-    const struct virtio_device_queue *q = selected(d);
-    switch (off) {
-    case DEVICE_FEATURE_SELECT:
-        return d->device_select;
-    case DEVICE_FEATURE:
-        return d->device_select < 3 ? d->offered[d->device_select] : 0;
-    case DRIVER_FEATURE_SELECT:
-        return d->driver_select;
-    case DRIVER_FEATURE:
-        return d->driver_select < 3 ? d->accepted[d->driver_select] : 0;
-    case NUM_QUEUES:
-        return VIRTIO_DEVICE_QUEUES;
-    case DEVICE_STATUS:
-        return read_status(d);
-    case CONFIG_GENERATION:
-        return d->generation;
-    case QUEUE_SELECT:
-        return d->queue_select;
-    case QUEUE_SIZE:
-        return q->size;
-    case QUEUE_ENABLE:
-        return q->enabled;
-    case QUEUE_NOTIFY_OFF:
-        return q->notify_off;
-    default:
-        return off >= QUEUE_DESC ? q->half[(off - QUEUE_DESC) / 4] : 0xffff;
-    }
-}
-
-static void write_common(struct virtio_device *d, uint32_t off, uint32_t value) {
-    switch (off) {
-    case DEVICE_FEATURE_SELECT:
-        d->device_select = value;
-        break;
-    case DRIVER_FEATURE_SELECT:
-        d->driver_select = value;
-        break;
-    case DRIVER_FEATURE:
-        rule(d, (d->status & (DRIVER | FEATURES_OK | FAILED)) == DRIVER,
-             "3.1.1: features are accepted between DRIVER and FEATURES_OK");
-        rule(d, d->driver_select < 3 || value == 0, "6: feature bits above 95");
-        if (d->driver_select < 3) {
-            d->accepted[d->driver_select] = value;
-        }
-        break;
-    case DEVICE_STATUS:
-        write_status(d, (uint8_t)value);
-        break;
-    case QUEUE_SELECT:
-        d->queue_select = (uint16_t)value;
-        break;
-    case DEVICE_FEATURE:
-    case NUM_QUEUES:
-    case CONFIG_GENERATION:
-    case QUEUE_NOTIFY_OFF:
-        rule(d, false, "4.1.4.3.2: a read-only field was written");
-        break;
-    case CONFIG_MSIX_VECTOR:
-        break;
-    default:
-        write_queue(d, off, value);
-    }
-}
-
-/* --- the other areas -------------------------------------------------------------------------- */
 
 static void ring_doorbell(struct virtio_device *d, uint64_t off, unsigned width, uint32_t value) {
-    if (!rule(d, value < VIRTIO_DEVICE_QUEUES && width == 2, "4.1.5.2: the doorbell's value") ||
-        !rule(d, off == (uint64_t)d->queue[value].notify_off * d->notify_multiplier,
-              "4.1.4.4: the doorbell's address")) {
+    const bool has_position = virtio_device_accepted(d, F_NOTIFICATION_DATA);
+    struct virtio_device_queue *q = named_queue(d, (uint16_t)value);
+    if (!virtio_device_rule(d, width == (has_position ? 4 : 2), "4.1.5.2.1: width of a doorbell") ||
+        !virtio_device_rule(d, q != NULL, "4.1.5.2.1: the doorbell's value") ||
+        !virtio_device_rule(d, off == (uint64_t)q->notify_off * d->notify_multiplier,
+              "4.1.4.4: the doorbell's address") ||
+        !virtio_device_rule(d, (d->status & (DRIVER_OK | FAILED)) == DRIVER_OK && q->enabled && !q->resetting,
+              "3.1.1: a doorbell while the device or the queue is not live")) {
         return;
     }
-    rule(d, (d->status & (DRIVER_OK | FAILED)) == DRIVER_OK && d->queue[value].enabled,
-         "3.1.1: a doorbell while the device is not live");
-    d->queue[value].doorbells++;
+    q->doorbells++;
+    if (q->ring.setup.num != 0 && has_position) {
+        vq_device_check_position(&q->ring, (uint16_t)(value >> 16));
+    }
+    if (q == &d->queue[CTRL] && !d->ctrl.waits) {
+        virtio_device_ctrl_run(d);
+    }
 }
 
-/* The fields of 5.1.4 that depend on a feature, and their widths (4.1.3.1). */
-static uint32_t read_config(struct virtio_device *d, uint32_t off, unsigned width) {
-    const bool mac = d->offered[0] >> F_NET_MAC & 1;
-    const bool status = d->offered[0] >> F_NET_STATUS & 1;
-    const bool mtu = d->offered[0] >> F_NET_MTU & 1;
-    const bool speed = d->offered[1] >> (F_NET_SPEED_DUPLEX - 32) & 1;
-    uint32_t value = 0;
-    rule(d, (off < 6 && mac) || (off == 6 && status) || (off == 10 && mtu) ||
-                ((off == 12 || off == 16) && speed),
-         "2.5.1: a field was read whose feature was not offered");
-    rule(d, width == (off < 6 || off == 16 ? 1 : off == 12 ? 4 : 2),
-         "4.1.3.1: width of an access");
-    if (d->on_config_read != NULL) {
-        d->on_config_read(d, off);
-    }
-    for (unsigned i = 0; i < width; i++) {
-        value |= (uint32_t)d->config[off + i] << 8 * i;
-    }
-    return value;
-}
+/* --- register areas --------------------------------------------------------------------------- */
 
 /* The area that an address in a BAR belongs to; 0 when to none. */
 static unsigned find_area(const struct virtio_device *d, unsigned bar, uint64_t off,
                           unsigned width) {
-    for (unsigned type = 1; type < 5; type++) {
+    for (unsigned type = COMMON; type <= CONFIG; type++) {
         const struct virtio_device_area *a = &d->area[type];
         if (a->bar == bar && off >= a->off && off - a->off + width <= a->len) {
             return type;
@@ -263,20 +83,41 @@ static unsigned find_area(const struct virtio_device *d, unsigned bar, uint64_t 
     return 0;
 }
 
+static bool is_common(struct virtio_device *d, unsigned type, uint32_t at, unsigned width) {
+    return type == COMMON &&
+           virtio_device_rule(d,
+                              at + width <= VIRTIO_DEVICE_COMMON_SIZE &&
+                                  width == virtio_device_common_width(at) && at % width == 0,
+                              "4.1.3.1: width of an access");
+}
+
+/* 4.1.4.5: reading takes the interrupt back. */
+static uint32_t read_isr(struct virtio_device *d, unsigned width) {
+    const uint8_t isr = d->isr;
+    virtio_device_rule(d, width == 1, "4.1.3.1: width of an access");
+    virtio_device_rule(d, !virtio_device_msix_on(d),
+                       "4.1.4.5.2: the ISR register was read with MSI-X on");
+    d->isr = 0;
+    d->isr_reads++;
+    return isr;
+}
+
 static uint32_t device_read(void *context, unsigned bar, uint64_t off, unsigned width) {
     struct virtio_device *d = context;
     const unsigned type = find_area(d, bar, off, width);
     const uint32_t at = (uint32_t)off - d->area[type].off;
-    rule(d, !d->reset_pending || (type == 1 && at == DEVICE_STATUS),
-         "4.1.4.3.2: an access before the reset was over");
-    if (type == 1 && rule(d, at < COMMON_END && width == common_width(at) && at % width == 0,
-                          "4.1.3.1: width of an access")) {
-        return read_common(d, at);
+    virtio_device_rule(d, !d->reset_pending || (type == COMMON && virtio_device_is_status(at)),
+                       "4.1.4.3.2: an access before the reset was over");
+    if (is_common(d, type, at, width)) {
+        return virtio_device_read_common(d, at);
     }
-    if (type == 4 && at + width <= sizeof(d->config)) {
-        return read_config(d, at, width);
+    if (type == CONFIG && at + width <= sizeof(d->config)) {
+        return virtio_device_read_config(d, at, width);
     }
-    rule(d, type == 3, "a read outside of the areas");
+    if (type == ISR) {
+        return read_isr(d, width);
+    }
+    virtio_device_rule(d, false, "a read outside of the areas");
     return 0;
 }
 
@@ -286,16 +127,64 @@ static void device_write(void *context, unsigned bar, uint64_t off, unsigned wid
     const unsigned type = find_area(d, bar, off, width);
     const uint32_t at = (uint32_t)off - d->area[type].off;
     /* Meanwhile the driver may give up or try again, but not start. */
-    const bool gives_up = type == 1 && at == DEVICE_STATUS && (value == 0 || (value & FAILED));
-    rule(d, !d->reset_pending || gives_up, "4.1.4.3.2: an access before the reset was over");
-    if (type == 1 && rule(d, at < COMMON_END && width == common_width(at) && at % width == 0,
-                          "4.1.3.1: width of an access")) {
-        write_common(d, at, value);
-    } else if (type == 2) {
+    const bool gives_up =
+        type == COMMON && virtio_device_is_status(at) && (value == 0 || (value & FAILED));
+    virtio_device_rule(d, !d->reset_pending || gives_up,
+                       "4.1.4.3.2: an access before the reset was over");
+    if (is_common(d, type, at, width)) {
+        virtio_device_write_common(d, at, value);
+    } else if (type == NOTIFY) {
         ring_doorbell(d, at, width, value);
     } else {
-        rule(d, false, "a write outside of the areas that can be written");
+        virtio_device_rule(d, type != CONFIG, "5.1.4: device configuration is read-only");
+        virtio_device_rule(d, false, "a write outside of the areas that can be written");
     }
+}
+
+/* --- interrupts ------------------------------------------------------------------------------- */
+
+bool virtio_device_msix_on(const struct virtio_device *d) {
+    return d->fn->msix != NULL &&
+           (pci_bus_get16(d->fn, d->fn->msix->cap + MSIX_CONTROL) & MSIX_ENABLE);
+}
+
+static void interrupt_by_message(struct virtio_device *d, uint16_t vector) {
+    uint64_t addr;
+    uint32_t data;
+    if (vector != VIRTIO_DEVICE_NO_VECTOR && pci_msix_fire(d->fn, vector, &addr, &data) &&
+        d->on_interrupt != NULL) {
+        d->on_interrupt(d, true, data);
+    }
+}
+
+void virtio_device_interrupt(struct virtio_device *d, unsigned event) {
+    const bool config = event == VIRTIO_DEVICE_CONFIG;
+    if (virtio_device_msix_on(d)) {
+        interrupt_by_message(d, config ? d->config_vector : d->queue[event].vector);
+        return;
+    }
+    d->isr |= config ? ISR_CONFIG : ISR_QUEUE;
+    if (!(pci_bus_get16(d->fn, PCI_COMMAND) & PCI_INTX_DISABLE) && d->on_interrupt != NULL) {
+        d->on_interrupt(d, false, 0);
+    }
+}
+
+/* 2.5.1, 4.1.5.4. Before DRIVER_OK there are no notifications (3.1.1). */
+static void config_changed(struct virtio_device *d) {
+    if (d->status & DRIVER_OK) {
+        virtio_device_interrupt(d, VIRTIO_DEVICE_CONFIG);
+    }
+}
+
+void virtio_device_configure(struct virtio_device *d, uint32_t off, uint8_t value) {
+    d->config[off] = value;
+    d->generation++;
+    config_changed(d);
+}
+
+void virtio_device_need_reset(struct virtio_device *d) {
+    d->status |= NEEDS_RESET;
+    config_changed(d);
 }
 
 /* --- building --------------------------------------------------------------------------------- */
@@ -312,12 +201,15 @@ bool virtio_device_accepted(const struct virtio_device *d, unsigned bit) {
 void virtio_device_add(struct virtio_device *d, uint8_t dev, uint64_t bar_addr) {
     *d = (struct virtio_device){
         .fn = pci_bus_add(NULL, dev, 0, 0x1af4, 0x1041, 0x0200, 0),
-        .area = {[1] = {VIRTIO_DEVICE_BAR, 0x0000, COMMON_END},
-                 [2] = {VIRTIO_DEVICE_BAR, 0x3000, 0x4000},
-                 [3] = {VIRTIO_DEVICE_BAR, 0x1000, 1},
-                 [4] = {VIRTIO_DEVICE_BAR, 0x2000, 0x40}},
+        .area = {[COMMON] = {VIRTIO_DEVICE_BAR, 0x0000, VIRTIO_DEVICE_COMMON_SIZE},
+                 [NOTIFY] = {VIRTIO_DEVICE_BAR, 0x3000, 0x4000},
+                 [ISR] = {VIRTIO_DEVICE_BAR, 0x1000, 1},
+                 [CONFIG] = {VIRTIO_DEVICE_BAR, 0x2000, 0x40}},
         .notify_multiplier = 4,
         .config = {0x52, 0x54, 0x00, 0x12, 0x34, dev, 1},
+        .config_vector = VIRTIO_DEVICE_NO_VECTOR,
+        .vector_room = UINT_MAX,
+        .ctrl.answer_class = CLASS_ANY,
     };
     d->fn->read = device_read;
     d->fn->write = device_write;
@@ -329,6 +221,8 @@ void virtio_device_add(struct virtio_device *d, uint8_t dev, uint64_t bar_addr) 
     for (unsigned i = 0; i < VIRTIO_DEVICE_QUEUES; i++) {
         d->queue[i].max = d->queue[i].size = 256;
         d->queue[i].notify_off = (uint16_t)i;
+        d->queue[i].notify_data = (uint16_t)i;
+        d->queue[i].vector = VIRTIO_DEVICE_NO_VECTOR;
     }
     /* As another driver may have left it: only a reset leads out of this. */
     d->status = ACKNOWLEDGE | DRIVER | FAILED;
@@ -340,7 +234,7 @@ void virtio_device_fini(struct virtio_device *d) {
 
 void virtio_device_add_cap(struct virtio_device *d, uint8_t cfg_type) {
     const struct virtio_device_area *a = &d->area[cfg_type];
-    uint8_t body[18] = {cfg_type == 2 ? 20 : 16, cfg_type, a->bar};
+    uint8_t body[18] = {cfg_type == NOTIFY ? 20 : 16, cfg_type, a->bar};
     memcpy(body + 6, &a->off, 4);
     memcpy(body + 10, &a->len, 4);
     memcpy(body + 14, &d->notify_multiplier, 4);
@@ -348,7 +242,11 @@ void virtio_device_add_cap(struct virtio_device *d, uint8_t cfg_type) {
 }
 
 void virtio_device_add_caps(struct virtio_device *d) {
-    for (uint8_t type = 1; type < 5; type++) {
+    for (uint8_t type = COMMON; type <= CONFIG; type++) {
         virtio_device_add_cap(d, type);
     }
+}
+
+void virtio_device_add_msix(struct virtio_device *d, uint16_t entries) {
+    pci_msix_add(d->fn, &d->msix, VIRTIO_DEVICE_BAR, VIRTIO_DEVICE_MSIX, entries);
 }

@@ -9,12 +9,25 @@
 #include "lib/dma.h"
 #include "lib/err.h"
 #include "tests/model/virtio_device.h"
+#include "tests/model/apic.h"
 #include "tests/unit/capture.h"
 #include "tests/unit/machine.h"
+#include "tests/unit/seam_irq.h"
 
 #include <stdlib.h>
 
-enum { MEMORY = 8 << 20, BAR_ADDR = 0xc0000000, RX = 0, TX = 1, HDR = 12, FRAME_MAX = 1514 };
+enum {
+    MEMORY = 8 << 20,
+    BAR_ADDR = 0xc0000000,
+    RX = 0,
+    TX = 1,
+    CTRL = 2,
+    HDR = 12,
+    FRAME_MAX = 1514,
+};
+
+#define FOR_LAYOUTS(layout)                                                                        \
+    for (enum vq_layout layout = VQ_SPLIT; layout <= VQ_PACKED_IN_ORDER; layout++)
 
 static struct virtio_device dev, dev2;
 static struct net_dev *const nd = &net_devs[0];
@@ -23,17 +36,36 @@ static void *memory;
 static uint64_t now_us;
 static struct unit_random rnd;
 
+/* What the device does by itself, as time goes by. */
+static void (*on_tick)(void);
+
 uint64_t clock_us(void) {
-    return now_us += 100;
+    now_us += 100;
+    if (on_tick != NULL) {
+        on_tick();
+    }
+    return now_us;
 }
 
 uint64_t clock_ms(void) {
     return clock_us() / 1000;
 }
 
+static void on_interrupt(struct virtio_device *d, bool message, uint32_t data);
+
 static inline void give_memory(struct virtio_device *d) {
     d->arena = memory;
     d->arena_size = MEMORY;
+    d->on_interrupt = on_interrupt;
+}
+
+static void on_interrupt(struct virtio_device *d, bool message, uint32_t data) {
+    (void)d;
+    seam_irq_deliver(message ? (uint8_t)data : WAIT_VECTOR_INTX);
+}
+
+static inline bool line_is_asserted(void) {
+    return dev.isr != 0 || dev2.isr != 0;
 }
 
 static inline int set_up(void **state) {
@@ -41,13 +73,17 @@ static inline int set_up(void **state) {
     memory = aligned_alloc(4096, MEMORY);
     dma_init((uintptr_t)memory, MEMORY);
     machine_init();
+    apic_init();
+    seam_irq_init(line_is_asserted);
     virtio_device_add(&dev, 2, BAR_ADDR);
     virtio_device_add_caps(&dev);
     give_memory(&dev);
     dev2 = (struct virtio_device){0};
     memset(net_devs, 0, sizeof(net_devs));
+    net_dev_count = 0;
     cfg = (struct config){.ip = "dhcp", .ip6 = "auto"};
     now_us = 0;
+    on_tick = NULL;
     rnd.state = 1;
     capture_begin();
     return 0;
@@ -61,9 +97,25 @@ static inline int tear_down(void **state) {
     return 0;
 }
 
+/* Begins anew, within a test. */
+static inline void again(void **state) {
+    tear_down(state);
+    set_up(state);
+}
+
+static inline void offer(unsigned bit) {
+    virtio_device_offer(&dev, bit, true);
+}
+
+static inline void offer_layout(enum vq_layout layout) {
+    virtio_device_offer(&dev, VIRTIO_F_RING_PACKED, vq_is_packed(layout));
+    virtio_device_offer(&dev, VIRTIO_F_IN_ORDER, vq_is_in_order(layout));
+}
+
 static inline void expect_no_violation(void) {
     const char *const violations[] = {pci_bus.violation, dev.violation, dev2.violation,
-                                      dev.queue[RX].ring.violation, dev.queue[TX].ring.violation};
+                                      dev.queue[RX].ring.violation, dev.queue[TX].ring.violation,
+                                      dev.queue[CTRL].ring.violation};
     for (unsigned i = 0; i < ARRAY_SIZE(violations); i++) {
         if (violations[i] != NULL) {
             fail_msg("the driver broke a rule: %s", violations[i]);
@@ -80,8 +132,9 @@ static inline int probe(void) {
 }
 
 static inline void bring_up(void) {
-    assert_int_equal(probe(), ERR_OK);
+    const int err = probe();
     expect_no_error();
+    assert_int_equal(err, ERR_OK);
     assert_int_equal(net_dev_count, 1);
 }
 
@@ -101,6 +154,9 @@ static inline bool receive(uint32_t len, uint8_t byte, uint32_t used_len) {
         return false;
     }
     memset(frame, byte, sizeof(frame));
+    if (virtio_device_accepted(&dev, VIRTIO_NET_F_MRG_RXBUF)) {
+        memcpy(frame + offsetof(struct virtio_net_hdr, num_buffers), &(uint16_t){1}, 2);
+    }
     assert_int_equal(vq_device_write(&dev.queue[RX].ring, b.id, frame, len), len);
     vq_device_use(&dev.queue[RX].ring, b.id, used_len);
     return true;
@@ -153,6 +209,36 @@ static inline uint32_t transmit(uint8_t *bytes, size_t size) {
     assert_int_equal(vq_device_read(&dev.queue[TX].ring, b.id, bytes, size), b.out_len);
     vq_device_use(&dev.queue[TX].ring, b.id, 0);
     return (uint32_t)b.out_len;
+}
+
+/* --- both ------------------------------------------------------------------------------------- */
+
+static inline void post_and_take(unsigned round) {
+    struct pktbuf *bufs[4];
+    void *tokens[4];
+    uint8_t bytes[2048];
+    const uint8_t byte = (uint8_t)(0x42 + round);
+    assert_true(receive(HDR + 100, byte, HDR + 100));
+    vq_device_show(&dev.queue[RX].ring);
+    assert_int_equal(net_rx_burst(nd, bufs, 4), 1);
+    assert_int_equal(bufs[0]->len, 100);
+    assert_int_equal(bufs[0]->data[99], byte);
+    pktbuf_put(bufs[0]);
+    assert_true(send_frame(500, 80, 1 + round % 5));
+    net_tx_flush(nd);
+    assert_int_equal(transmit(bytes, sizeof(bytes)), HDR + 80);
+    vq_device_show(&dev.queue[TX].ring);
+    assert_int_equal(net_tx_done(nd, tokens, 4), 1);
+    assert_ptr_equal(tokens[0], tx_frames + 2048 * 500);
+}
+
+/* Frames go both ways, and nothing is lost on the way. */
+static inline void expect_traffic(void) {
+    assert_true(nd->running && nd->link_up);
+    for (unsigned round = 0; round < 3; round++) {
+        post_and_take(round);
+    }
+    check_pool(0);
 }
 
 #endif

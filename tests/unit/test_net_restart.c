@@ -16,26 +16,6 @@ static void count_lost(struct net_dev *which, void *token) {
     lost[lost_count++] = token;
 }
 
-/* Frames go both ways. */
-static void expect_traffic(void) {
-    struct pktbuf *bufs[4];
-    void *tokens[4];
-    uint8_t bytes[2048];
-    assert_true(nd->running && nd->link_up);
-    assert_true(receive(HDR + 100, 0x42, HDR + 100));
-    show(RX);
-    assert_int_equal(net_rx_burst(nd, bufs, 4), 1);
-    assert_int_equal(bufs[0]->len, 100);
-    pktbuf_put(bufs[0]);
-    assert_true(send_frame(500, 80, 2));
-    net_tx_flush(nd);
-    assert_int_equal(transmit(bytes, sizeof(bytes)), HDR + 80);
-    show(TX);
-    assert_int_equal(net_tx_done(nd, tokens, 4), 1);
-    assert_ptr_equal(tokens[0], tx_frames + 2048 * 500);
-    check_pool(0);
-}
-
 /* After each lie of the ring: no frame of it, no crash; the device is reset and works again, every
  * frame that it held comes back once, every receive buffer is there. */
 static void test_ring_lies(void **state) {

@@ -31,40 +31,6 @@ static void test_bring_up(void **state) {
     expect_no_violation();
 }
 
-/* Whatever is offered, accepted is what the driver knows how to use; the rest is ignored. */
-static void test_garbage_offers(void **state) {
-    for (unsigned round = 0; round < 100; round++) {
-        tear_down(state);
-        set_up(state);
-        for (unsigned i = 0; i < 3; i++) {
-            dev.offered[i] = round == 0 ? UINT32_MAX : unit_random(&rnd) ^ round * 0x9e3779b9;
-        }
-        virtio_device_offer(&dev, VIRTIO_F_VERSION_1, true);
-        dev.config[10] = 0xdc; /* 1500 */
-        dev.config[11] = 0x05;
-        cfg.ring = CONFIG_RING_SPLIT; /* what the model's queues are; nor has it these: */
-        strcpy(cfg.features, "-in_order,-indirect_desc,-notification_data,-notif_config_data,"
-                             "-ring_reset,-ctrl_vq");
-        bring_up();
-        struct virtio_features known = {0};
-        virtio_feature_set(&known, VIRTIO_F_VERSION_1);
-        virtio_feature_set(&known, VIRTIO_F_ACCESS_PLATFORM);
-        virtio_feature_set(&known, VIRTIO_NET_F_CSUM);
-        virtio_feature_set(&known, VIRTIO_NET_F_GUEST_CSUM);
-        virtio_feature_set(&known, VIRTIO_NET_F_MAC);
-        virtio_feature_set(&known, VIRTIO_NET_F_STATUS);
-        virtio_feature_set(&known, VIRTIO_NET_F_MTU);
-        virtio_feature_set(&known, VIRTIO_NET_F_SPEED_DUPLEX);
-        virtio_feature_set(&known, VIRTIO_NET_F_MRG_RXBUF);
-        virtio_feature_set(&known, VIRTIO_F_EVENT_IDX);
-        virtio_feature_set(&known, VIRTIO_F_ORDER_PLATFORM);
-        for (unsigned i = 0; i < 3; i++) {
-            assert_int_equal(dev.accepted[i], dev.offered[i] & known.word[i]);
-            assert_int_equal(nd->features.word[i], dev.accepted[i]);
-        }
-    }
-}
-
 /* ring=packed is kept or refused, never silently something else; ring=split and a mask prevail. */
 static void test_ring_wish(void **state) {
     (void)state;
@@ -270,7 +236,6 @@ int main(void) {
 #define NET_CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         NET_CASE(test_bring_up),
-        NET_CASE(test_garbage_offers),
         NET_CASE(test_ring_wish),
         NET_CASE(test_version_1_is_needed),
         NET_CASE(test_masked_features),

@@ -40,6 +40,7 @@ static void test_status_only_grows(void **state) {
 static void test_features_in_all_words(void **state) {
     struct virtio_features accepted = {.word = {0x80000001, 0x00000101, 0x00000044}};
     (void)state;
+    dev.any_features = true;
     dev.offered[0] = 0xf000000f;
     dev.offered[1] = 0x12340301;
     dev.offered[2] = 0x8765437e;
