@@ -45,13 +45,13 @@ static bool parse_mac(const char *text, uint8_t mac[MAC_LEN]) {
     return (*text == '\0' || *text == ',') && (mac[0] & 1) == 0 && !zero;
 }
 
-/* Entry nd->index of the list. */
+/* Entry nd->index of the list; an empty one leaves the device its own address. */
 static int mac_config(struct net_dev *nd, const char *list) {
     for (unsigned i = 0; i < nd->index && list != NULL; i++) {
         list = strchr(list, ',');
         list = list != NULL ? list + 1 : NULL;
     }
-    if (list == NULL || *list == '\0') {
+    if (list == NULL || *list == '\0' || *list == ',') {
         return ERR_OK;
     }
     if (!parse_mac(list, nd->ctrl.mac)) {
