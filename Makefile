@@ -47,7 +47,7 @@ $(B)/ringlet.elf: $(B)/ringlet.debug.elf
 	@sh tests/check_image.sh $< $@
 
 $(B)/ringlet.debug.elf: $(OBJ) $(NEWLIB)/lib/libc.a linker/pvh.ld
-	@$(CC) -nostdlib -static -no-pie -Wl,--gc-sections -Wl,--build-id=none \
+	@$(CC) -nostdlib -static -no-pie -Wl,--gc-sections -Wl,--wrap=ip6_frag -Wl,--build-id=none \
 	    -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 -Wl,--no-warn-rwx-segments -Wl,-T,linker/pvh.ld \
 	    -Wl,-Map,$(B)/ringlet.map -o $@ $(OBJ) $(NEWLIB)/lib/libc.a $(GCC_LIB)
 	@echo "  LD      $@"

@@ -7,10 +7,10 @@
 #include "lwip/etharp.h"
 #include "lwip/ethip6.h"
 #include "lwip/mld6.h"
-#include "lwip/priv/nd6_priv.h"
 #include "lwip/stats.h"
 #include "net/csum_offload.h"
 #include "net/netif_priv.h"
+#include "net/path_mtu.h"
 #include "netif/ethernet.h"
 
 enum { COPY_SMALL = 128 /* frames up to this size are copied into the pool of small blocks */ };
@@ -58,16 +58,6 @@ static struct pbuf *rx_copy(struct net_dev *nd, struct pktbuf *buf) {
 
 /* --- checksums --------------------------------------------------------------------------------- */
 
-/* Whether IPv6 packets to some station must be smaller than the NIC's MTU, by what a router or a
- * "packet too big" said. TCP may then cut a segment of the old size into fragments. */
-static bool some_path_is_narrow(const struct netif *netif) {
-    bool narrow = netif_mtu6(netif) < netif->mtu;
-    for (unsigned i = 0; i < LWIP_ND6_NUM_DESTINATIONS; i++) {
-        narrow |= destination_cache[i].pmtu != 0 && destination_cache[i].pmtu < netif->mtu;
-    }
-    return narrow;
-}
-
 /* What lwIP makes and checks itself. The checksum of a packet that is cut into fragments cannot be
  * left to the device, which sees a fragment at a time. UDP knows the size (net/udp_out.h); TCP does
  * not cut as long as no path is narrow. */
@@ -76,7 +66,7 @@ static void checksums_update(struct netif_virtio *nv) {
     nv->checksums = NETIF_CHECKSUM_ENABLE_ALL;
     if (nv->csum) {
         nv->checksums &= (u16_t)~NETIF_CHECKSUM_GEN_UDP;
-        if (!some_path_is_narrow(&nv->netif)) {
+        if (!path_mtu_is_narrow(&nv->netif)) {
             nv->checksums &= (u16_t)~NETIF_CHECKSUM_GEN_TCP;
         }
     }
@@ -130,8 +120,9 @@ static void rx_frame(struct netif_virtio *nv, struct pktbuf *buf) {
     if (p != NULL && nv->netif.input(p, &nv->netif) != ERR_OK) {
         pbuf_free(p);
     }
-    if (UNLIKELY(nv->icmp6_seen != lwip_stats.icmp6.recv)) {
-        checksums_update(nv); /* it may have been news of a path */
+    if (UNLIKELY(nv->icmp6_seen != lwip_stats.icmp6.recv)) { /* maybe news of a path */
+        path_mtu_check();
+        checksums_update(nv);
     }
 }
 

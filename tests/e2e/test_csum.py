@@ -11,8 +11,8 @@ import time
 from case import EACH, case
 from frames import (ETH_P_IP, FRAGMENT, ICMP, NEEDS_CSUM, UDP, Port, Watch, ethernet, ipv4,
                     mac_bytes, udp)
-from traffic import (Pinger, checksum, pattern, receive_all, same, send_and_shut, tcp_connect,
-                     tcp_echo, udp_answers, udp_echo, udp_socket)
+from traffic import (Pinger, checksum, pattern, receive_all, receive_exactly, same,
+                     send_and_shut, tcp_connect, tcp_echo, udp_answers, udp_echo, udp_socket)
 
 MIB = 1 << 20
 
@@ -113,9 +113,7 @@ def narrow_path(t):
     data = pattern(400_000)
     with Watch(guest) as watch, tcp_connect(guest) as s:
         s.sendall(data[:20_000])
-        got = b""
-        while len(got) < 20_000:
-            got += s.recv(65536)
+        got = receive_exactly(s, 20_000)
         packet_too_big(guest, 1280)
         time.sleep(0.2)
         sender = send_in_thread(s, data[20_000:])
@@ -125,6 +123,44 @@ def narrow_path(t):
     cut = [f for f in watch.frames if f.protocol == FRAGMENT and not f.to_guest]
     assert cut, "no segment was cut: this tests nothing"
     assert watch.verdicts(to_guest=False) <= {"partial", "complete"}, watch.verdicts(False)
+
+
+@case()
+def narrow_path_again(t):
+    """Fragments of TCP segments that are lost are sent again from what is left of the segment."""
+    t.need_ipv6()
+    guest = v6_guest(t)
+    mac = guest.wait_event("device")["mac"]
+    with tcp_connect(guest, port=19) as s:
+        got = receive_exactly(s, 10_000)
+        packet_too_big(guest, 1280)
+        got += receive_exactly(s, 300_000)
+        for _ in range(3):
+            neighbour(guest, "02:00:00:00:00:99")  # the guest hears no acknowledgement ...
+            time.sleep(1.2)
+            neighbour(guest, mac)  # ... until it has sent everything again
+            got += receive_exactly(s, 300_000)
+    lines = b"".join(bytes(32 + (n + i) % 95 for i in range(72)) + b"\r\n" for n in range(95))
+    same(got, (lines * (len(got) // len(lines) + 1))[:len(got)], "chargen over a narrow path")
+
+
+def neighbour(guest, mac):
+    done = guest.ns.run("ip", "neigh", "replace", "fd77::2", "lladdr", mac, "nud", "permanent",
+                        "dev", guest.tap.name)
+    assert done.returncode == 0, done.stdout
+
+
+@case(mtu=[0, 1, 40, 50, 55, 56, 1279, 65535, 0xffffffff])
+def impossible_path(t, mtu):
+    """No router may ask for less than 1280 bytes, and none can allow more than the NIC."""
+    t.need_ipv6()
+    guest = v6_guest(t)
+    with udp_socket(guest) as s:
+        udp_echo(s, pattern(100))
+        packet_too_big(guest, mtu)
+        for size in (100, 1452, 1453, 4000):
+            udp_echo(s, pattern(size))
+    tcp_echo(guest, pattern(100_000))
 
 
 def send_in_thread(s, data):
