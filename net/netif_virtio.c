@@ -13,7 +13,10 @@
 #include "net/path_mtu.h"
 #include "netif/ethernet.h"
 
-enum { COPY_SMALL = 128 /* frames up to this size are copied into the pool of small blocks */ };
+enum {
+    COPY_SMALL = 128,  /* frames up to this size are copied into the pool of small blocks */
+    HEADERS_MAX = 256, /* Ethernet with a tag, IP and TCP with all their options are 138 bytes */
+};
 
 static struct netif_virtio netif_virtio_nics[NET_DEV_MAX];
 
@@ -22,7 +25,7 @@ static struct netif_virtio netif_virtio_nics[NET_DEV_MAX];
  * struct pbuf_custom. That pointer is safe: all headers together are virtio 12 + Ethernet 14 +
  * IPv6 40 + UDP 8 = 74 bytes (TCP never extends what it received), while every received packet
  * had its 14 bytes of Ethernet header removed before anything is put in front, and 64 bytes of
- * headroom lie before them. */
+ * headroom lie before them. Further buffers of a frame have less, but never come first. */
 _Static_assert(sizeof(struct pbuf_custom) == PKTBUF_OWNER_SIZE, "the header fills the owner area");
 _Static_assert(12 + NET_ETH_HDR_LEN + 40 + 8 <= NET_ETH_HDR_LEN + PKTBUF_HEADROOM,
                "no header can reach the owner area");
@@ -31,28 +34,43 @@ static void rx_free(struct pbuf *p) {
     pktbuf_put(CONTAINER_OF((uint64_t(*)[PKTBUF_OWNER_SIZE / 8])(void *)p, struct pktbuf, owner));
 }
 
-/* The buffer itself as an lwIP packet. */
-static struct pbuf *rx_wrap(struct pktbuf *buf) {
-    struct pbuf_custom *custom = (struct pbuf_custom *)(void *)buf->owner;
-    custom->custom_free_function = rx_free;
-    /* PBUF_POOL says that data follows the header in one piece and stays as it is, so lwIP extends
-     * and queues it without a copy. */
-    return pbuf_alloced_custom(PBUF_RAW, (u16_t)buf->len, PBUF_POOL, custom, buf->data,
-                               (u16_t)buf->len);
+/* The buffers of the frame themselves as an lwIP packet, each one with the length of it and what
+ * follows, as lwIP wants it in a chain. */
+static struct pbuf *rx_wrap(struct pktbuf *frame) {
+    struct pbuf *first = NULL;
+    struct pbuf **link = &first;
+    uint32_t left = frame->frame_len;
+    for (struct pktbuf *buf = frame; buf != NULL; buf = buf->next) {
+        struct pbuf_custom *custom = (struct pbuf_custom *)(void *)buf->owner;
+        custom->custom_free_function = rx_free;
+        /* PBUF_POOL says that data follows the header in one piece and stays as it is, so lwIP
+         * extends and queues it without a copy. */
+        struct pbuf *p = pbuf_alloced_custom(PBUF_RAW, (u16_t)buf->len, PBUF_POOL, custom, buf->data,
+                                             (u16_t)buf->len);
+        p->tot_len = (u16_t)left;
+        left -= buf->len;
+        *link = p;
+        link = &p->next;
+    }
+    return first;
 }
 
-/* A copy of the frame; the buffer is given back. Small frames have a pool of their own, so that the
+/* A copy of the frame; the buffers are given back. Small frames have a pool of their own, so that the
  * acknowledgements which free memory still get in when the pool of full frames is empty. */
-static struct pbuf *rx_copy(struct net_dev *nd, struct pktbuf *buf) {
-    const bool small = buf->len <= COPY_SMALL;
-    struct pbuf *p = pbuf_alloc(PBUF_RAW_TX, (u16_t)buf->len, small ? PBUF_RAM : PBUF_POOL);
+static struct pbuf *rx_copy(struct net_dev *nd, struct pktbuf *frame) {
+    const bool small = frame->frame_len <= COPY_SMALL;
+    struct pbuf *p = pbuf_alloc(PBUF_RAW_TX, (u16_t)frame->frame_len, small ? PBUF_RAM : PBUF_POOL);
     if (p == NULL) {
         nd->rx.stats.drop_no_memory++;
     } else {
-        pbuf_take(p, buf->data, (u16_t)buf->len);
+        uint32_t off = 0;
+        for (const struct pktbuf *buf = frame; buf != NULL; buf = buf->next) {
+            pbuf_take_at(p, buf->data, (u16_t)buf->len, (u16_t)off);
+            off += buf->len;
+        }
         nd->rx.stats.copies++;
     }
-    pktbuf_put(buf);
+    pktbuf_put_frame(frame);
     return p;
 }
 
@@ -87,9 +105,9 @@ static void checksums_negotiated(struct netif_virtio *nv) {
 
 /* Tells lwIP whether to check the frame that it gets next. False: the frame is bad. Fragments are
  * never trusted, so what lwIP reassembles is checked with the last of them. */
-static bool rx_checksum(struct netif_virtio *nv, struct pktbuf *buf) {
+static bool rx_checksum(struct netif_virtio *nv, struct pktbuf *frame) {
     u16_t checksums = nv->checksums;
-    switch (csum_offload_rx(net_rx_header(nv->nd, buf), buf)) {
+    switch (csum_offload_rx(net_rx_header(nv->nd, frame), frame)) {
     case CSUM_RX_BAD:
         nv->nd->rx.stats.drop_bad_header++;
         return false;
@@ -103,21 +121,30 @@ static bool rx_checksum(struct netif_virtio *nv, struct pktbuf *buf) {
     return true;
 }
 
-static void rx_frame(struct netif_virtio *nv, struct pktbuf *buf) {
-    struct net_dev *nd = nv->nd;
-    struct pbuf *p;
+/* lwIP looks for all headers in the first piece of a packet. A device that cuts a frame within them
+ * makes us copy it; so does one that owns too many of our buffers. */
+static bool rx_can_wrap(const struct net_dev *nd, const struct pktbuf *frame) {
+    return net_rx_can_keep(nd) && (frame->next == NULL || frame->len >= HEADERS_MAX);
+}
 
-    if ((buf->data[0] & 1) == 0 && memcmp(buf->data, nv->netif.hwaddr, ETH_HWADDR_LEN) != 0) {
+static void rx_frame(struct netif_virtio *nv, struct pktbuf *frame) {
+    struct net_dev *nd = nv->nd;
+
+    if (nv->guest_csum && UNLIKELY(!rx_checksum(nv, frame))) {
+        pktbuf_put_frame(frame);
+        return;
+    }
+    struct pbuf *p = LIKELY(rx_can_wrap(nd, frame)) ? rx_wrap(frame) : rx_copy(nd, frame);
+    if (UNLIKELY(p == NULL)) {
+        return;
+    }
+    const uint8_t *dst = p->payload;
+    if (UNLIKELY((dst[0] & 1) == 0 && memcmp(dst, nv->netif.hwaddr, ETH_HWADDR_LEN) != 0)) {
         nv->not_for_us++;
-        pktbuf_put(buf);
+        pbuf_free(p);
         return;
     }
-    if (nv->guest_csum && UNLIKELY(!rx_checksum(nv, buf))) {
-        pktbuf_put(buf);
-        return;
-    }
-    p = LIKELY(net_rx_can_keep(nd)) ? rx_wrap(buf) : rx_copy(nd, buf);
-    if (p != NULL && nv->netif.input(p, &nv->netif) != ERR_OK) {
+    if (nv->netif.input(p, &nv->netif) != ERR_OK) {
         pbuf_free(p);
     }
     if (UNLIKELY(nv->icmp6_seen != lwip_stats.icmp6.recv)) { /* maybe news of a path */
@@ -163,7 +190,7 @@ struct netif *netif_virtio_get(unsigned nic) {
 unsigned netif_virtio_poll(unsigned nic) {
     struct netif_virtio *nv = &netif_virtio_nics[nic];
     struct net_dev *nd = nv->nd;
-    struct pktbuf *bufs[NET_BURST_MAX];
+    struct pktbuf *frames[NET_BURST_MAX];
 
     if (net_tx_room(nd) <= nd->tx.vq.num / 2u || nv->backlog_count > 0) {
         netif_tx_reclaim(nd);
@@ -175,9 +202,9 @@ unsigned netif_virtio_poll(unsigned nic) {
     if (UNLIKELY(nv->backlog_count > 0 || room == 0)) {
         return 0;
     }
-    const unsigned count = net_rx_burst(nd, bufs, room < NET_BURST_MAX ? room : NET_BURST_MAX);
+    const unsigned count = net_rx_burst(nd, frames, room < NET_BURST_MAX ? room : NET_BURST_MAX);
     for (unsigned i = 0; i < count; i++) {
-        rx_frame(nv, bufs[i]);
+        rx_frame(nv, frames[i]);
     }
     if (count == 0) {
         netif_tx_reclaim(nd);

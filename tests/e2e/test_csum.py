@@ -2,7 +2,6 @@
 
 Every TCP and UDP frame on the tap is judged: complete where no offload was negotiated, else the sum of
 the pseudo-header with a virtio header that leads to the right checksum."""
-import json
 import socket
 import struct
 import threading
@@ -12,7 +11,7 @@ from case import EACH, case
 from frames import (ETH_P_IP, FRAGMENT, ICMP, NEEDS_CSUM, UDP, Port, Watch, ethernet, ipv4,
                     mac_bytes, udp)
 from traffic import (Pinger, checksum, pattern, receive_all, receive_exactly, same,
-                     send_and_shut, tcp_connect, tcp_echo, udp_answers, udp_echo, udp_socket)
+                     send_and_shut, stats, tcp_connect, tcp_echo, udp_answers, udp_echo, udp_socket)
 
 MIB = 1 << 20
 
@@ -197,12 +196,6 @@ def errors(guest):
     """Checksum errors that the guest has counted."""
     stack = stats(guest)["stack"]
     return {name: stack[f"checksum_errors_{name}"] for name in ("tcp", "udp")}
-
-
-def stats(guest):
-    with tcp_connect(guest, port=80) as s:
-        s.sendall(b"GET /stats.json HTTP/1.0\r\n\r\n")
-        return json.loads(receive_all(s).partition(b"\r\n\r\n")[2])
 
 
 class Hand:

@@ -1,6 +1,10 @@
 """The device side: several NICs, options of QEMU's virtio-net, bridges, link changes."""
+import contextlib
+
 from case import EACH, case
-from traffic import Pinger, pattern, system_ping, tcp_echo, udp_answers, udp_echo, udp_socket
+from guest import GuestError, wait_until
+from traffic import (Pinger, pattern, stalled_connection, stats, system_ping, tcp_echo, udp_answers,
+                     udp_echo, udp_socket)
 
 MIB = 1 << 20
 
@@ -90,6 +94,51 @@ BRIDGES = {
                                 "pcie-pci-bridge,id=b1,bus=b0"], "b1"),
     "microvm-root-port": ("microvm", ["pcie-root-port,id=b0,chassis=1,slot=1"], "b0"),
 }
+
+
+@case(accel=EACH, words=["", "features=-guest_csum", "mode=irq"], nic=["", "packed=on"])
+def longer_than_a_buffer(t, words, nic):
+    """The host's MTU is larger than the guest's: a frame takes up to six buffers. All sizes around
+    the places where the first two end are compared, and the answers come in fragments."""
+    guest = t.tap_guest(words, nic or None, mtu=9000)
+    assert "mrg_rxbuf" in guest.wait_event("device")["features"]
+    with Pinger(guest.ns, guest.ip) as pinger, udp_socket(guest) as s:
+        pinger.answers()
+        for size in [*range(1480, 1510), *range(3030, 3060), 8000, 8971, 8972]:
+            pinger.ping(pattern(size))
+            udp_echo(s, pattern(size, "udp"))
+    check_traffic(guest)
+
+
+@case()
+def longer_than_a_buffer_copied(t):
+    """While peers that do not read hold most buffers, such frames are copied out of theirs. Some find
+    no memory at all, but none comes back wrong."""
+    guest = t.tap_guest(mtu=9000, mem="16M")
+    sockets = [stalled_connection(guest, pattern(4 * MIB, seed)) for seed in range(40)]
+    try:
+        wait_until(lambda: received(guest)["copies"] > 0, 20, "copies")
+        before = received(guest)
+        with Pinger(guest.ns, guest.ip, limit=0.5) as pinger:
+            for size in (1400, 1493, 1494, 1495, 8000, 8972):
+                ping_until_answered(pinger, pattern(size))
+        after = received(guest)
+        assert after["copies"] >= before["copies"] + 6, (before, after)
+    finally:
+        for s in sockets:
+            s.close()
+
+
+def ping_until_answered(pinger, payload):
+    for _ in range(40):
+        with contextlib.suppress(TimeoutError):
+            pinger.ping(payload)
+            return
+    raise GuestError(f"ping of {len(payload)} bytes: no answer in 40 tries")
+
+
+def received(guest):
+    return stats(guest)["nics"][0]["rx"]
 
 
 @case(bridge=BRIDGES, firmware=["qboot", "seabios"])

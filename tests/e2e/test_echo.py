@@ -2,14 +2,12 @@
 import re
 import socket
 import struct
-import threading
 import time
 
 from case import EACH, case
 from guest import GuestError
-from traffic import (Pinger, pattern, plain_socket, receive_all, receive_exactly, same,
-                     send_and_shut, target, tcp_connect, tcp_echo, tcp_echo_many, udp_answers,
-                     udp_echo, udp_socket)
+from traffic import (Pinger, pattern, receive_all, receive_exactly, same, stalled_connection,
+                     tcp_connect, tcp_echo, tcp_echo_many, udp_answers, udp_echo, udp_socket)
 
 MIB = 1 << 20
 
@@ -101,16 +99,6 @@ def slow_readers(t, count):
         for s in sockets:
             s.close()
     tcp_echo(guest, pattern(MIB, "afterwards"))
-
-
-def stalled_connection(guest, data):
-    """A connection with a small receive buffer whose sender got stuck in the middle of data."""
-    s = plain_socket(guest, socket.SOCK_STREAM, limit=20)
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
-    s.connect(target(guest, "tcp", 7))
-    threading.Thread(target=send_and_shut, args=(s, data), daemon=True).start()
-    return s
 
 
 @case(accel=EACH)

@@ -1,5 +1,6 @@
 """What the tests say to a guest: patterned data over UDP and TCP, pings, router advertisements."""
 import hashlib
+import json
 import re
 import selectors
 import socket
@@ -131,6 +132,23 @@ def send_and_shut(s, data):
         s.shutdown(socket.SHUT_WR)
     except OSError:
         pass  # the reader sees it too, and says so
+
+
+def stalled_connection(guest, data):
+    """A connection with a small receive buffer whose sender got stuck in the middle of data."""
+    s = plain_socket(guest, socket.SOCK_STREAM, limit=20)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+    s.connect(target(guest, "tcp", 7))
+    threading.Thread(target=send_and_shut, args=(s, data), daemon=True).start()
+    return s
+
+
+def stats(guest):
+    """What the guest counts, over HTTP from /stats.json."""
+    with tcp_connect(guest, port=80) as s:
+        s.sendall(b"GET /stats.json HTTP/1.0\r\n\r\n")
+        return json.loads(receive_all(s).partition(b"\r\n\r\n")[2])
 
 
 def tcp_echo_many(guest, streams):
