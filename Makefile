@@ -118,6 +118,7 @@ UNIT_test_vq_notify := $(vq_rig)
 UNIT_test_vq_faults := $(vq_rig)
 UNIT_test_vq_calls := $(vq_rig)
 UNIT_test_vq_order := $(SEAM_ASSERT) $(SEAM_RING) tests/unit/seam_ring_mem.c drivers/vq.c
+UNIT_test_vq_order_packed := $(SEAM_ASSERT) $(SEAM_RING) tests/unit/seam_ring_mem.c drivers/vq.c
 UNIT_test_vq_device := $(SEAM_ASSERT) $(MODEL_VQ)
 UNIT_test_vq_device_rules := $(SEAM_ASSERT) $(MODEL_VQ)
 UNIT_test_vq_device_packed := $(SEAM_ASSERT) $(MODEL_VQ)

@@ -33,8 +33,8 @@ static void vq_split_init(struct vq *q, char *base, const struct vq_areas *areas
     q->split.avail_event = (const uint16_t *)(const void *)&q->split.used->ring[q->num];
 }
 
-/* Both wrap counters start at 1 (2.8.1): what is available has AVAIL set and USED clear, what is used
- * has both set. */
+/* Both wrap counters start at 1 (2.8.1): what is available has AVAIL set and USED clear, what is
+ * used has both set. */
 static void vq_packed_init(struct vq *q, char *base, const struct vq_areas *areas) {
     q->packed = (struct vq_packed){
         .desc = (void *)(base + areas->desc_off),

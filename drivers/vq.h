@@ -15,8 +15,8 @@
  *
  * Invariants, checked by vq_check():
  *   - a buffer id is outstanding exactly while its slot has a token
- *   - out of order: every descriptor (packed: every id) is either in the free list or in exactly one
- *     outstanding buffer; all free descriptors together are free_count
+ *   - out of order: every descriptor (packed: every id) is either in the free list or in exactly
+ *     one outstanding buffer; all free descriptors together are free_count
  *   - in order: the outstanding buffers lie one behind the other, from the one that is used next to
  *     the next descriptor to fill; an id is the number of the first descriptor
  *   - split: available index >= published index >= used index, at most num apart (modulo 2^16)
@@ -34,8 +34,8 @@
 #include "lib/ring_mem.h"
 #include "lib/util.h"
 
-/* Whether VIRTIO_F_IN_ORDER was negotiated is part of the layout: the rules of section 2.7.9 and 2.8.8
- * leave out the free list, and a run-time test would cost what that saves. */
+/* Whether VIRTIO_F_IN_ORDER was negotiated is part of the layout: the rules of section 2.7.9 and
+ * 2.8.8 leave out the free list, and a run-time test would cost what that saves. */
 enum vq_layout { VQ_SPLIT, VQ_SPLIT_IN_ORDER, VQ_PACKED, VQ_PACKED_IN_ORDER };
 
 ALWAYS_INLINE bool vq_is_packed(enum vq_layout layout) {
@@ -61,9 +61,9 @@ struct vq_seg {
     uint32_t len;
 };
 
-/* A buffer that came back: what vq_add() was given, and the bytes that the device wrote. With IN_ORDER
- * a device may report many buffers through the last one of them. The others then count as used
- * completely (2.7.9, 2.8.8): len is all that the device could write, though it may not have. */
+/* A buffer that came back: what vq_add() was given, and the bytes that the device wrote. With
+ * IN_ORDER a device may report many buffers through the last one of them. The others then count as
+ * used completely (2.7.9, 2.8.8): len is all that the device could write, if it did or not. */
 struct vq_done {
     void *token;
     uint32_t len;
@@ -89,7 +89,7 @@ struct vq_split {
     uint16_t avail_idx;          /* next entry of the available ring to fill */
     uint16_t published_idx;      /* what the device was told last */
     uint16_t used_idx;           /* next entry of the used ring to look at */
-    uint16_t used_slot;          /* in order: the first descriptor of the buffer that is used next */
+    uint16_t used_slot;          /* in order: first descriptor of the buffer that is used next */
 };
 
 struct vq_packed {
@@ -176,15 +176,15 @@ void vq_check(const struct vq *q);
 /* Cold: the device broke the protocol. */
 void vq_break(struct vq *q);
 
-/* Whether a buffer of n_segs segments goes into a table. Chain or table, it has at most num descriptors
- * (2.7.5.3.1, 2.8.17). */
+/* Whether a buffer of n_segs segments goes into a table. Chain or table, it has at most num
+ * descriptors (2.7.5.3.1, 2.8.17). */
 ALWAYS_INLINE bool vq_uses_table(const struct vq *q, unsigned n_segs) {
     return n_segs > VQ_INDIRECT_MIN_SEGS && n_segs <= VQ_INDIRECT_MAX && q->indirect != NULL &&
            n_segs <= q->num;
 }
 
-/* Ring descriptors that a buffer of n_segs segments (1 to UINT16_MAX) takes: vq_add() needs as many to
- * be free. More than num when the buffer can never be added. */
+/* Ring descriptors that a buffer of n_segs segments (1 to UINT16_MAX) takes: vq_add() needs as many
+ * to be free. More than num when the buffer can never be added. */
 ALWAYS_INLINE uint16_t vq_slots_needed(const struct vq *q, unsigned n_segs) {
     ASSERT_HOT(n_segs <= UINT16_MAX);
     return vq_uses_table(q, n_segs) ? 1 : (uint16_t)n_segs;
@@ -275,8 +275,8 @@ ALWAYS_INLINE unsigned vq_take_used(struct vq *q, enum vq_layout layout, struct 
     __builtin_unreachable();
 }
 
-/* Asks the device for no used buffer notifications. A hint: the device may still send some, and with
- * EVENT_IDX one is due after 65535 buffers unless this is called again. */
+/* Asks the device for no used buffer notifications. A hint: the device may still send some, and
+ * with EVENT_IDX one is due after 65535 buffers unless this is called again. */
 ALWAYS_INLINE void vq_event_off(struct vq *q, enum vq_layout layout) {
     if (vq_is_packed(layout)) {
         vq_packed_event_off(q);
@@ -285,22 +285,22 @@ ALWAYS_INLINE void vq_event_off(struct vq *q, enum vq_layout layout) {
     }
 }
 
-/* What the device still has to use, published and not taken back, in the unit of vq_event_on_after():
- * split: buffers, packed: ring descriptors. At most num. */
+/* What the device still has to use, published and not taken back, in the unit of
+ * vq_event_on_after(): split: buffers, packed: ring descriptors. At most num. */
 ALWAYS_INLINE uint16_t vq_pending_count(const struct vq *q, enum vq_layout layout) {
     return vq_is_packed(layout) ? vq_packed_pending_count(q) : vq_split_pending_count(q);
 }
 
-/* Asks for a notification once `count` more were used, then looks once more. True: at least one used
- * buffer is already there and must be taken now, for no notification may come for it. False for
- * ever once q->broken.
+/* Asks for a notification once `count` more were used, then looks once more. True: at least one
+ * used buffer is already there and must be taken now, for no notification may come for it. False
+ * for ever once q->broken.
  *
- * The unit of count is the one in which the device counts: split: buffers, packed: ring descriptors;
- * they are the same where each buffer takes one. In the packed ring the notification comes with the
- * first buffer that makes the number full, for a device passes the descriptors of a buffer, and with
- * IN_ORDER those of a batch, in one step. A count that is larger than vq_pending_count() means all
- * of these, so that the notification comes without further buffers; 0 means 1. Without EVENT_IDX the
- * device cannot count and notifies at the next used buffer. */
+ * The unit of count is the one in which the device counts: split: buffers, packed: ring
+ * descriptors; they are the same where each buffer takes one. In the packed ring the notification
+ * comes with the first buffer that makes the number full, for a device passes the descriptors of a
+ * buffer, and with IN_ORDER those of a batch, in one step. A count that is larger than
+ * vq_pending_count() means all of these, so that the notification comes without further buffers; 0
+ * means 1. Without EVENT_IDX the device cannot count and notifies at the next used buffer. */
 ALWAYS_INLINE __attribute__((warn_unused_result)) bool
 vq_event_on_after(struct vq *q, enum vq_layout layout, uint16_t count) {
     const uint16_t pending = vq_pending_count(q, layout);

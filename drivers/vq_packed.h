@@ -1,13 +1,13 @@
 /* The packed virtqueue, driver side (2.8). Included by vq.h, which holds the contract of each call.
  *
- * One ring of descriptors serves both directions: a descriptor is available when its AVAIL bit equals
- * the driver's wrap counter and USED does not, used when both equal the wrap counter of that side
- * (2.8.1). The wrap counters are kept as the flag bits that they stand for.
+ * One ring of descriptors serves both directions: a descriptor is available when its AVAIL bit
+ * equals the driver's wrap counter and USED does not, used when both equal the wrap counter of that
+ * side (2.8.1). The wrap counters are kept as the flag bits that they stand for.
  *
- * Out of order, buffer ids come from a private free list and are independent of slots, so the device
- * may complete buffers in any order; it writes used descriptors one behind the other, each instead of
- * as many slots as the buffer had descriptors. In order, a buffer's id is its first slot, and the one
- * that comes back next starts where the last one ended. */
+ * Out of order, buffer ids come from a private free list and are independent of slots, so the
+ * device may complete buffers in any order; it writes used descriptors one behind the other, each
+ * instead of as many slots as the buffer had descriptors. In order, a buffer's id is its first
+ * slot, and the one that comes back next starts where the last one ended. */
 #ifndef DRIVERS_VQ_PACKED_H
 #define DRIVERS_VQ_PACKED_H
 
@@ -42,7 +42,7 @@ ALWAYS_INLINE uint16_t vq_packed_write_flag(uint16_t i, uint16_t n_out) {
     return i >= n_out ? VIRTQ_DESC_F_WRITE : 0;
 }
 
-/* Fills a table. All of its entries count, so there is no NEXT; the ids are reserved. 2.8.7, 2.8.19 */
+/* Fills a table. All entries count, so there is no NEXT; the ids are reserved. 2.8.7, 2.8.19 */
 ALWAYS_INLINE void vq_packed_fill_table(struct pvirtq_desc *table, const struct vq_seg *seg,
                                         uint16_t n_out, uint16_t n_segs) {
     for (uint16_t i = 0; i < n_segs; i++) {
@@ -161,8 +161,8 @@ ALWAYS_INLINE bool vq_packed_is_used(const struct vq *q) {
     return (flags & VQ_PACKED_WRAP) == q->packed.used_flags;
 }
 
-/* Reads the used descriptor and checks it, all but which buffer it is that is outstanding. False: the
- * device broke the protocol. */
+/* Reads the used descriptor and checks it, all but which buffer it is that is outstanding. False:
+ * the device broke the protocol. */
 ALWAYS_INLINE bool vq_packed_read(struct vq *q, uint16_t *id, uint32_t *len) {
     const struct pvirtq_desc *desc = &q->packed.desc[q->packed.used_slot];
     *id = rm_load16(&desc->id);
@@ -204,9 +204,9 @@ ALWAYS_INLINE unsigned vq_packed_take_used(struct vq *q, struct vq_done *done, u
     return max;
 }
 
-/* 2.8.8: the used descriptor at the start of a batch names its last buffer; the batch reaches from here
- * to the end of that one. Only what is published can be in it. False: nothing is used, or the device
- * broke the protocol. */
+/* 2.8.8: the used descriptor at the start of a batch names its last buffer; the batch reaches from
+ * here to the end of that one. Only what is published can be in it. False: nothing is used, or the
+ * device broke the protocol. */
 ALWAYS_INLINE bool vq_packed_read_batch(struct vq *q) {
     const uint16_t first = q->packed.used_slot;
     uint16_t id;

@@ -1,9 +1,9 @@
 /* The split virtqueue, driver side (2.7). Included by vq.h, which holds the contract of each call.
  *
- * A buffer's id is the number of its first descriptor. Out of order, descriptors come from a private
- * free list; in order, they are taken one behind the other (2.7.5), so there is no list, and the buffer
- * that comes back next is known. The descriptor table is written and never read back, so that a
- * device which scribbles on it harms only itself. */
+ * A buffer's id is the number of its first descriptor. Out of order, descriptors come from a
+ * private free list; in order, they are taken one behind the other (2.7.5), so there is no list,
+ * and the buffer that comes back next is known. The descriptor table is written and never read
+ * back, so that a device which scribbles on it harms only itself. */
 #ifndef DRIVERS_VQ_SPLIT_H
 #define DRIVERS_VQ_SPLIT_H
 
@@ -23,8 +23,8 @@ ALWAYS_INLINE uint16_t vq_split_flags(uint16_t i, uint16_t n_out, uint16_t n_seg
                       (i + 1 == n_segs ? 0 : VIRTQ_DESC_F_NEXT));
 }
 
-/* Fills a table: entry 0 links to 1, 1 to 2 and so on, as IN_ORDER demands and others may as well have
- * it (2.7.5.3.1). None of them has INDIRECT. */
+/* Fills a table: entry 0 links to 1, 1 to 2 and so on, as IN_ORDER demands and others may as well
+ * have it (2.7.5.3.1). None of them has INDIRECT. */
 ALWAYS_INLINE void vq_split_fill_table(struct virtq_desc *table, const struct vq_seg *seg,
                                        uint16_t n_out, uint16_t n_segs) {
     for (uint16_t i = 0; i < n_segs; i++) {
@@ -124,8 +124,8 @@ ALWAYS_INLINE void vq_split_release(struct vq *q, uint16_t head) {
     slot->token = NULL;
 }
 
-/* Buffers that the device has used, up to the index in *end. Marks the ring broken when these are more
- * than were ever made available. */
+/* Buffers that the device has used, up to the index in *end. Marks the ring broken when these are
+ * more than were ever made available. */
 ALWAYS_INLINE uint16_t vq_split_ready(struct vq *q, uint16_t *end) {
     /* Acquire: the entries are read after the index that covers them; pairs with the device's
      * release of it. 2.7.8.2, 2.7.14. */
@@ -209,8 +209,8 @@ ALWAYS_INLINE unsigned vq_split_take_in_order(struct vq *q, struct vq_done *done
 }
 
 ALWAYS_INLINE void vq_split_event_off(struct vq *q) {
-    /* With EVENT_IDX the flags must stay 0 (2.7.7.1); an event index that the device has just passed
-     * is as far away as can be. */
+    /* With EVENT_IDX the flags must stay 0 (2.7.7.1); an event index that the device has just
+     * passed is as far away as can be. */
     if (q->event_idx) {
         rm_store16(q->split.used_event, (uint16_t)(q->split.used_idx - 1));
     } else {

@@ -14,9 +14,9 @@
  * Why CPU barriers are enough: without VIRTIO_F_ORDER_PLATFORM the device is software on a CPU of
  * the same coherent machine (6, reserved feature bit 36), ring memory is ordinary write-back
  * memory, and neither side uses non-temporal stores on it. No volatile, no sfence, no lfence.
- * With it, the device may be hardware, and the same holds: its DMA is coherent with these caches, x86
- * shows it write-back stores in program order, keeps loads in order, and the fence empties the store
- * buffer. (Linux agrees: its dma_wmb() and dma_rmb() are mere compiler barriers on x86.)
+ * With it, the device may be hardware, and the same holds: its DMA is coherent with these caches,
+ * x86 shows it write-back stores in program order, keeps loads in order, and the fence empties the
+ * store buffer. (Linux agrees: its dma_wmb() and dma_rmb() are mere compiler barriers on x86.)
  *
  * Hosted models replace this header as a whole with -DRING_MEM_HEADER='"..."'. */
 #ifndef LIB_RING_MEM_H

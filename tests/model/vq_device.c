@@ -140,8 +140,8 @@ bool vq_device_check_position(struct vq_device *d, uint16_t position) {
                           "2.9, 2.8.16: a notification with a wrong next_off or next_wrap");
 }
 
-/* A buffer that can be lied about: fetched and not used, with at least so many descriptors; num when
- * there is none. In order only the next one is in question. */
+/* A buffer that can be lied about: fetched and not used, with at least so many descriptors; num
+ * when there is none. In order only the next one is in question. */
 static uint32_t find_buffer(const struct vq_device *d, uint32_t n_desc_min) {
     const uint32_t num = d->setup.num;
     if (d->setup.in_order) {

@@ -112,13 +112,13 @@ size_t vq_device_read(const struct vq_device *d, uint16_t id, void *bytes, size_
 size_t vq_device_write(const struct vq_device *d, uint16_t id, const void *bytes, size_t len);
 
 /* Gives a fetched buffer back, in any order, but with IN_ORDER in the order in which they came. The
- * driver sees it after vq_device_show(), which returns true when the driver asked for a notification
- * of it. */
+ * driver sees it after vq_device_show(), which returns true when the driver asked for a
+ * notification of it. */
 void vq_device_use(struct vq_device *d, uint16_t id, uint32_t len);
 bool vq_device_show(struct vq_device *d);
 
-/* With IN_ORDER: gives the next `count` fetched buffers back by one used element, that of the last of
- * them (2.7.9, 2.8.8). len is that one's; the others must have been used completely. */
+/* With IN_ORDER: gives the next `count` fetched buffers back by one used element, that of the last
+ * of them (2.7.9, 2.8.8). len is that one's; the others must have been used completely. */
 void vq_device_use_batch(struct vq_device *d, uint32_t count, uint32_t len);
 
 /* Asks for a notification of the next buffer that becomes available, or for none. */
@@ -159,8 +159,8 @@ enum vq_fault {
  * afterwards. */
 bool vq_device_fault(struct vq_device *d, enum vq_fault fault);
 
-/* One used element with any content, not shown yet, behind which the device then believes itself. For
- * lies of other kinds; as above, only vq_device_init() is allowed afterwards. */
+/* One used element with any content, not shown yet, behind which the device then believes itself.
+ * For lies of other kinds; as above, only vq_device_init() is allowed afterwards. */
 void vq_device_place(struct vq_device *d, uint32_t id, uint32_t len);
 
 /* Fills all that the driver must not read back, or not yet, with `byte`: the descriptor table, the

@@ -13,8 +13,8 @@ bool vq_device_rule(struct vq_device *d, bool kept, const char *rule);
 bool vq_device_enter(struct vq_device *d, struct vq_device_buffer *b, uint64_t addr, uint32_t len,
                      bool in);
 
-/* Copies the table that a descriptor with INDIRECT points to. Returns how many descriptors it has, 0
- * when that breaks a rule. */
+/* Copies the table that a descriptor with INDIRECT points to. Returns how many descriptors it has,
+ * 0 when that breaks a rule. */
 uint32_t vq_device_open_table(struct vq_device *d, struct vq_device_buffer *b, uint64_t addr,
                               uint32_t len);
 

@@ -117,10 +117,11 @@ static void packed_check_range(struct vq_device *d, uint64_t from, uint64_t to) 
     }
 }
 
-/* One used descriptor stands for all those of its buffer, and with IN_ORDER of the batch that ends with
- * it (2.8.6, 2.8.8). What a driver has to ignore in it is filled with something: the address, the
- * length of a buffer that cannot be written (2.8.4), NEXT (2.8.6). WRITE is there in every other one
- * only: common devices never set it. The flags of the first one that is not shown come last. */
+/* One used descriptor stands for all those of its buffer, and with IN_ORDER of the batch that ends
+ * with it (2.8.6, 2.8.8). What a driver has to ignore in it is filled with something: the address,
+ * the length of a buffer that cannot be written (2.8.4), NEXT (2.8.6). WRITE is there in every
+ * other one only: common devices never set it. The flags of the first one that is not shown come
+ * last. */
 static void packed_place(struct vq_device *d, uint32_t id, uint32_t len, uint32_t count,
                          uint32_t n_desc) {
     const uint64_t at = d->packed.placed;
@@ -144,8 +145,8 @@ static void packed_place(struct vq_device *d, uint32_t id, uint32_t len, uint32_
     d->placed += count;
 }
 
-/* 2.8.10: with DESC, an interrupt is due when the descriptor asked for was among those, be it one that
- * was skipped: devices compare positions, as QEMU does. */
+/* 2.8.10: with DESC, an interrupt is due when the descriptor asked for was among those, be it one
+ * that was skipped: devices compare positions, as QEMU does. */
 static bool packed_show(struct vq_device *d) {
     const uint64_t from = d->packed.shown;
     if (from < d->packed.placed) {

@@ -37,7 +37,8 @@ static bool split_walk_table(struct vq_device *d, struct vq_device_buffer *buffe
         const struct virtq_desc *desc = (const struct virtq_desc *)buffer->table_copy + at;
         if (!vq_device_rule(d, !(desc->flags & VIRTQ_DESC_F_INDIRECT),
                             "2.7.5.3.1: INDIRECT within a table") ||
-            !vq_device_rule(d, !(desc->flags & ~KNOWN_FLAGS), "2.7.5: an unknown descriptor flag") ||
+            !vq_device_rule(d, !(desc->flags & ~KNOWN_FLAGS),
+                            "2.7.5: an unknown descriptor flag") ||
             !vq_device_enter(d, buffer, desc->addr, desc->len, desc->flags & VIRTQ_DESC_F_WRITE)) {
             return false;
         }
@@ -45,7 +46,7 @@ static bool split_walk_table(struct vq_device *d, struct vq_device_buffer *buffe
             return true;
         }
         if (!vq_device_rule(d, !d->setup.in_order || desc->next == at + 1,
-                            "2.7.5.3.1: with IN_ORDER the entries of a table link to the next one")) {
+                            "2.7.5.3.1: with IN_ORDER entries of a table link to the next one")) {
             return false;
         }
         at = desc->next;
@@ -78,7 +79,7 @@ static bool split_walk(struct vq_device *d, uint16_t head) {
     struct vq_device_buffer buffer = {.id = head, .first = head};
     uint32_t at = head;
     bool more = vq_device_rule(d, !d->setup.in_order || head == d->desc_seen % d->setup.num,
-                               "2.7.5: with IN_ORDER descriptors are taken in the order of the table");
+                               "2.7.5: with IN_ORDER descriptors are taken in table order");
     while (more) {
         if (!vq_device_rule(d, at < d->setup.num, "2.7.5: a descriptor number beyond the table") ||
             !vq_device_rule(d, d->split.owner[at] != head + 1u, "2.7.5.2: a chain with a loop") ||

@@ -1,4 +1,5 @@
-/* A split ring filled by hand, as a good driver would fill it, with the device model on its other side. */
+/* A split ring filled by hand, as a good driver would fill it, with the device model on its other
+ * side. */
 #ifndef TESTS_UNIT_SPLIT_BY_HAND_H
 #define TESTS_UNIT_SPLIT_BY_HAND_H
 

@@ -1,5 +1,5 @@
-/* The checker is checked: what the device model does in a split ring that is filled by hand, and rules
- * that hold over time. The others are in test_vq_device_rules.c. */
+/* The checker is checked: what the device model does in a split ring that is filled by hand, and
+ * rules that hold over time. The others are in test_vq_device_rules.c. */
 #include "tests/unit/split_by_hand.h"
 
 static void test_good_driver(void **state) {
@@ -37,7 +37,8 @@ static void test_good_driver(void **state) {
     assert_null(dev.violation);
 }
 
-/* Without IN_ORDER the links of a table may go anywhere, and a chain may end in a table (2.7.5.3.2). */
+/* Without IN_ORDER the links of a table may go anywhere, and a chain may end in a table
+ * (2.7.5.3.2). */
 static void test_legal_tables(void **state) {
     static void (*const shapes[])(void) = {table, table_backwards};
     struct vq_device_buffer b;

@@ -1,5 +1,5 @@
-/* The checker is checked: the device model in a packed ring that is filled by hand, each rule that it
- * watches there, broken. */
+/* The checker is checked: the device model in a packed ring that is filled by hand, each rule that
+ * it watches there, broken. */
 #include "tests/unit/packed_by_hand.h"
 
 static void test_good_driver(void **state) {
@@ -49,7 +49,8 @@ static void test_good_driver(void **state) {
     assert_null(dev.violation);
 }
 
-/* With IN_ORDER: one used descriptor, at the place of the first buffer, for all of a batch. 2.8.8 */
+/* With IN_ORDER: one used descriptor, at the place of the first buffer, for all of a
+ * batch. 2.8.8 */
 static void test_batch(void **state) {
     struct vq_device_setup s = setup();
     struct vq_device_buffer b;
@@ -279,8 +280,8 @@ static void test_set_up(void **state) {
     }
 }
 
-/* With EVENT_IDX: an interrupt exactly when the descriptor asked for was used, or skipped, in the lap of
- * the wrap counter asked for. 2.8.10 */
+/* With EVENT_IDX: an interrupt exactly when the descriptor asked for was used, or skipped, in the
+ * lap of the wrap counter asked for. 2.8.10 */
 static void test_interrupt_decision(void **state) {
     (void)state;
     for (uint16_t event = 0; event < 2 * NUM; event++) {
@@ -290,7 +291,7 @@ static void test_interrupt_decision(void **state) {
         s.event_idx = true;
         open_with(&s);
         m.driver = (struct pvirtq_event_suppress){off_wrap, RING_EVENT_FLAGS_DESC};
-        vq_device_start_at(&dev, 3); /* a list of slot 3 and, in the next lap, slot 0; then slot 1 */
+        vq_device_start_at(&dev, 3); /* a list of slot 3 and, one lap on, slot 0; then slot 1 */
         for (unsigned i = 0; i < 3; i++) {
             m.desc[i].flags = AVAIL | USED;
         }

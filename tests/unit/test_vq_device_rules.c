@@ -1,4 +1,5 @@
-/* The checker is checked: each rule that the device model watches in a split ring, broken by hand. */
+/* The checker is checked: each rule that the device model watches in a split ring, broken
+ * by hand. */
 #include "tests/unit/split_by_hand.h"
 
 /* Each breaks what fill() made right, and makes the ring available. */

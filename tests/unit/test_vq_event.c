@@ -20,8 +20,8 @@ static uint32_t offer_single(struct rig *r, uint32_t count) {
     return count;
 }
 
-/* For every count: with EVENT_IDX no interrupt before that many were used one by one, one with the last
- * of them, and none for those behind it. Without it, one for each. */
+/* For every count: with EVENT_IDX no interrupt before that many were used one by one, one with the
+ * last of them, and none for those behind it. Without it, one for each. */
 static void check_threshold(struct rig *r, uint32_t pending, uint32_t count) {
     const uint32_t due = !r->event_idx || count == 0 ? 1 : (uint32_t)min_u64(count, pending);
     offer_single(r, pending);
@@ -52,8 +52,8 @@ static void test_threshold(struct rig *r) {
     }
 }
 
-/* Buffers of several descriptors: the packed ring counts descriptors, and the interrupt comes with the
- * buffer that makes the number full; the split ring counts buffers. */
+/* Buffers of several descriptors: the packed ring counts descriptors, and the interrupt comes with
+ * the buffer that makes the number full; the split ring counts buffers. */
 static void test_threshold_with_chains(struct rig *r) {
     for (uint16_t count = 1; count <= 9 && r->num >= 8; count++) {
         uint32_t n_desc = 0;
@@ -68,7 +68,8 @@ static void test_threshold_with_chains(struct rig *r) {
         for (uint32_t i = 0; i < 4; i++) {
             use_next(r);
             n_desc += vq_is_packed(r->layout) ? 2 : 1;
-            const bool full = !r->event_idx || n_desc >= min_u64(count, vq_is_packed(r->layout) ? 8 : 4);
+            const uint64_t due = min_u64(count, vq_is_packed(r->layout) ? 8 : 4);
+            const bool full = !r->event_idx || n_desc >= due;
             assert_int_equal(rig_show(r), full && !(r->event_idx && interrupted));
             interrupted = full;
         }
@@ -91,7 +92,8 @@ static void test_threshold_within_a_batch(struct rig *r) {
     }
 }
 
-/* Any used buffer is reported at once, however high the count: its interrupt may have been missed. */
+/* Any used buffer is reported at once, however high the count: its interrupt may have
+ * been missed. */
 static void test_threshold_sees_work(struct rig *r) {
     for (uint16_t count = 0; count < 5; count++) {
         offer_single(r, 1);
@@ -106,7 +108,8 @@ static void test_threshold_sees_work(struct rig *r) {
     }
 }
 
-/* What is not published does not count: the device cannot use it, so the interrupt would never come. */
+/* What is not published does not count: the device cannot use it, so the interrupt would never
+ * come. */
 static void test_threshold_ignores_unpublished(struct rig *r) {
     if (r->num < 4) {
         return;
@@ -142,7 +145,8 @@ static void test_position(struct rig *r) {
     assert_int_equal(shown(r), at);
 }
 
-/* A chain moves the position of the packed ring by its descriptors, that of the split one by one. */
+/* A chain moves the position of the packed ring by its descriptors, that of the split one
+ * by one. */
 static void test_position_of_chains(struct rig *r) {
     for (unsigned i = 0; i < 20 && r->num >= 4; i++) {
         const uint64_t before = r->dev.desc_seen;

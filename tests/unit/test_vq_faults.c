@@ -80,8 +80,9 @@ static bool try_fault(struct rig *r, enum vq_fault fault, unsigned shape, bool s
     return true;
 }
 
-/* How many of the ten tries can be made in a large ring. The packed ring has no index, 16 bits of id,
- * and one id for all descriptors of a buffer; a length has a meaning in four of the five shapes. */
+/* How many of the ten tries can be made in a large ring. The packed ring has no index, 16 bits of
+ * id, and one id for all descriptors of a buffer; a length has a meaning in four of the five
+ * shapes. */
 static unsigned expected_tries(const struct rig *r, enum vq_fault fault) {
     const bool packed = vq_is_packed(r->layout);
     switch (fault) {

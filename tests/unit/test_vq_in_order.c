@@ -1,5 +1,5 @@
-/* VIRTIO_F_IN_ORDER: batches that the device reports by their last buffer, and lies about them. 2.7.9,
- * 2.8.8 */
+/* VIRTIO_F_IN_ORDER: batches that the device reports by their last buffer, and lies about them.
+ * 2.7.9, 2.8.8 */
 #include "tests/unit/vq_rig.h"
 
 #include <stdlib.h>
@@ -7,8 +7,8 @@
 
 enum { BATCH_MAX = 20 };
 
-/* Adds, publishes and lets the device fetch so many buffers of one to three segments, as long as they
- * fit. Returns how many. */
+/* Adds, publishes and lets the device fetch so many buffers of one to three segments, as long as
+ * they fit. Returns how many. */
 static uint32_t offer(struct rig *r, uint32_t count) {
     uint32_t added = 0;
     for (; added < count && rig_fits(r, 1); added++) {
@@ -29,8 +29,9 @@ static uint32_t last_len(const struct rig *r, uint32_t count) {
     return rig_in_len(r, last->id) / 2;
 }
 
-/* Batches of every size, several of them at once, several times round the ring: each buffer comes back
- * once, in order; the skipped ones have all that they hold as their length, the last one its own. */
+/* Batches of every size, several of them at once, several times round the ring: each buffer comes
+ * back once, in order; the skipped ones have all that they hold as their length, the last one its
+ * own. */
 static void test_batches(struct rig *r) {
     for (unsigned round = 0; round < 60 && vq_is_in_order(r->layout); round++) {
         const uint32_t count = offer(r, BATCH_MAX);
@@ -122,7 +123,8 @@ static void test_take_none_of_a_batch(struct rig *r) {
     }
 }
 
-/* Ids are positions and there is no list: what links there may be in our records is not looked at. */
+/* Ids are positions and there is no list: what links there may be in our records is not
+ * looked at. */
 static void test_no_free_list(struct rig *r) {
     for (uint32_t i = 0; i < r->num && vq_is_in_order(r->layout); i++) {
         r->q.slots[i].next = 0xffff;
@@ -135,7 +137,8 @@ static void test_no_free_list(struct rig *r) {
     }
 }
 
-/* --- lies ---------------------------------------------------------------------------------------- */
+/* ---
+ * lies ---------------------------------------------------------------------------------------- */
 
 /* Three buffers that the device has fetched, in a ring with traffic behind it. */
 static bool prepare(struct rig *r, uint16_t n_segs) {
@@ -160,7 +163,8 @@ static uint16_t id_of(const struct rig *r, uint32_t which) {
     return r->fetched.item[(r->fetched.head + which) % r->num]->id;
 }
 
-/* So many buffers come back, then the ring is broken; drained, it has given each of `all` back once. */
+/* So many buffers come back, then the ring is broken; drained, it has given each of `all` back
+ * once. */
 static void expect_broken_after(struct rig *r, unsigned count, unsigned all) {
     struct vq_done done[8];
     void *token;
@@ -191,8 +195,8 @@ static void claim(struct rig *r, uint32_t id, uint32_t len, uint32_t count) {
     r->dev.layout->show(&r->dev);
 }
 
-/* Split: the index says less than the id. Packed: there is no index, an id of a later buffer is a batch;
- * it must not reach beyond what is published. */
+/* Split: the index says less than the id. Packed: there is no index, an id of a later buffer is a
+ * batch; it must not reach beyond what is published. */
 static void test_batch_beyond_the_index(struct rig *r) {
     for (unsigned k = 0; k < 3 && !vq_is_packed(r->layout) && prepare(r, 1); k++) {
         claim(r, id_of(r, k == 0 ? 1 : 2), 0, k == 2 ? 2 : 1);

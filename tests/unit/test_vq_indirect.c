@@ -1,5 +1,5 @@
-/* VIRTIO_F_INDIRECT_DESC: which buffers go into a table, what the tables are like. The model checks the
- * rules of 2.7.5.3.1 and 2.8.19 on the way. */
+/* VIRTIO_F_INDIRECT_DESC: which buffers go into a table, what the tables are like. The model checks
+ * the rules of 2.7.5.3.1 and 2.8.19 on the way. */
 #include "tests/unit/vq_rig.h"
 
 #include <string.h>
@@ -19,8 +19,8 @@ static void test_slots_needed(struct rig *r) {
     assert_int_equal(vq_slots_needed(&r->q, UINT16_MAX), UINT16_MAX);
 }
 
-/* Each length, in each division between what the device reads and writes: it finds the very segments,
- * in a table exactly when that is said, and all descriptors come back. */
+/* Each length, in each division between what the device reads and writes: it finds the very
+ * segments, in a table exactly when that is said, and all descriptors come back. */
 static void test_every_shape(struct rig *r) {
     struct vq_device_buffer b;
     for (uint16_t n = 1; n <= 20 && rig_fits(r, n); n++) {
@@ -93,9 +93,10 @@ static void test_ring_full_of_tables(struct rig *r) {
 static void test_tables_among_chains(struct rig *r) {
     for (unsigned round = 0; round < 50; round++) {
         uint32_t count = 0;
-        for (uint32_t n = 1 + round % 5; rig_fits(r, n) && count < 30; n = 1 + (n * 3 + count) % 5) {
+        uint32_t n = 1 + round % 5;
+        for (; rig_fits(r, n) && count < 30; count++) {
             rig_add(r, (uint16_t)(n / 2), (uint16_t)(n - n / 2));
-            count++;
+            n = 1 + (n * 3 + count) % 5;
         }
         rig_publish(r);
         assert_int_equal(rig_use_all(r), count);

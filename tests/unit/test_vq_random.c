@@ -1,5 +1,6 @@
 /* Goal: no descriptor is lost or doubled, no buffer, no byte and no wake-up is lost. Method: random
- * moves of both sides; the rig_ calls check what passes, conservation is checked after each move. */
+ * moves of both sides; the rig_ calls check what passes, conservation is checked after
+ * each move. */
 #include "tests/unit/vq_rig.h"
 
 #include <stdlib.h>

@@ -41,8 +41,8 @@ static uint32_t in_len(const struct rig_buffer *b) {
     return len;
 }
 
-/* Out of order: every descriptor is in the free list or in one outstanding buffer, and in only one of
- * them; in the packed ring every id. */
+/* Out of order: every descriptor is in the free list or in one outstanding buffer, and in only one
+ * of them; in the packed ring every id. */
 static void check_each_descriptor_once(const struct rig *r) {
     const struct vq *q = &r->q;
     const bool packed = vq_is_packed(r->layout);

@@ -96,9 +96,9 @@ bool rig_notify_needed(struct rig *r);
 unsigned rig_take(struct rig *r, unsigned max);
 uint32_t rig_drain(struct rig *r); /* returns how many came back */
 
-/* Device. fetch returns the id, or -1; use gives back, len at most the buffer's. With IN_ORDER, buffers
- * are used in the order in which they were fetched; use_batch gives the next `count` back at once, and
- * len belongs to the last one. */
+/* Device. fetch returns the id, or -1; use gives back, len at most the buffer's. With IN_ORDER,
+ * buffers are used in the order in which they were fetched; use_batch gives the next `count` back
+ * at once, and len belongs to the last one. */
 int rig_fetch(struct rig *r);
 uint32_t rig_in_len(const struct rig *r, uint16_t id);
 void rig_use(struct rig *r, uint16_t id, uint32_t len);
