@@ -199,16 +199,18 @@ static int set_rx_mode(struct net_dev *nd) {
                : err;
 }
 
-/* The user's address; or the one that was made up, since the device gave none (5.1.6.5.2.2). */
+/* The user's address; or the one that was made up, since the device gave none (5.1.6.5.2.2). A device
+ * that came back from a restart and cannot be told any more keeps its own. */
 static int set_mac(struct net_dev *nd) {
-    if (nd->ctrl.has_mac) {
+    const bool settable = net_has(nd, VIRTIO_NET_F_CTRL_MAC_ADDR);
+    const bool wanted = nd->ctrl.has_mac && (settable || !net_has(nd, VIRTIO_NET_F_MAC));
+    if (wanted) {
         memcpy(nd->mac, nd->ctrl.mac, MAC_LEN);
-    } else if (net_has(nd, VIRTIO_NET_F_MAC)) {
+    }
+    if (!settable || (!wanted && net_has(nd, VIRTIO_NET_F_MAC))) {
         return ERR_OK;
     }
-    return net_has(nd, VIRTIO_NET_F_CTRL_MAC_ADDR)
-               ? command(nd, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, nd->mac, MAC_LEN)
-               : ERR_OK;
+    return command(nd, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, nd->mac, MAC_LEN);
 }
 
 /* The filter starts empty, so the one VLAN has to be added; untagged frames pass (5.1.6.5.3). */
@@ -227,10 +229,14 @@ static int set_coalesce(struct net_dev *nd, const struct net_coalesce *c, uint8_
     if (!c->set) {
         return ERR_OK;
     }
-    return net_has(nd, VIRTIO_NET_F_NOTF_COAL)
-               ? command(nd, VIRTIO_NET_CTRL_NOTF_COAL, cmd, &coal.coal, sizeof(coal.coal))
-               : command(nd, VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET, &coal,
-                         sizeof(coal));
+    if (net_has(nd, VIRTIO_NET_F_NOTF_COAL)) {
+        return command(nd, VIRTIO_NET_CTRL_NOTF_COAL, cmd, &coal.coal, sizeof(coal.coal));
+    }
+    /* Neither: the device came back from a restart without what it had. */
+    return net_has(nd, VIRTIO_NET_F_VQ_NOTF_COAL)
+               ? command(nd, VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET, &coal,
+                         sizeof(coal))
+               : ERR_OK;
 }
 
 int net_ctrl_start(struct net_dev *nd) {

@@ -74,14 +74,26 @@ int net_irq_init(struct net_dev *nd, const struct config *cfg) {
 }
 
 bool net_irq_fewer(struct net_dev *nd) {
-    if (nd->irq.kind != NET_IRQ_MSIX) {
+    struct net_irq *irq = &nd->irq;
+    if (irq->kind != NET_IRQ_MSIX) {
         return false;
     }
-    if (nd->irq.entries > 1) {
-        return msix_assign(nd, 1);
+    if (irq->entries > 1) { /* entry 0 serves all of them */
+        irq->entries = 1;
+        irq->config_entry = nd->tx.msix_entry = 0;
+        irq->config_vector = nd->tx.vector = nd->rx.vector;
+        return true;
     }
-    msix_disable(&nd->irq.msix);
+    msix_disable(&irq->msix);
     return intx_assign(nd);
+}
+
+void net_irq_stop(struct net_dev *nd) {
+    if (nd->irq.kind == NET_IRQ_MSIX) {
+        msix_disable(&nd->irq.msix);
+    }
+    const uint16_t command = pci_read16(&nd->pci.pci, PCI_COMMAND);
+    pci_write16(&nd->pci.pci, PCI_COMMAND, command | PCI_COMMAND_INTX_DISABLE);
 }
 
 int net_irq_start(struct net_dev *nd) {

@@ -84,6 +84,9 @@ int net_irq_init(struct net_dev *nd, const struct config *cfg);
  * when there is none. The device must be reset before it is tried. */
 bool net_irq_fewer(struct net_dev *nd);
 
+/* For a device that is given up before it ran: it must not interrupt any more. */
+void net_irq_stop(struct net_dev *nd);
+
 /* After the features are settled: gives the device the entry of configuration changes. */
 int net_irq_start(struct net_dev *nd);
 

@@ -4,7 +4,7 @@
 #include "drivers/net_parts.h"
 #include "lib/err.h"
 
-enum { TX_STALL_LOOKS = 5 }; /* of net_service(), about one a second */
+enum { TX_STALL_LOOKS = 5, TX_LOOK_MS = 900 };
 
 /* --- outages ----------------------------------------------------------------------------------- */
 
@@ -61,7 +61,7 @@ static bool queue_fits(struct net_dev *nd, const struct net_queue *queue) {
 /* After a restart: buffers and rings keep their size and shape, so the device must not want others. */
 static int check_unchanged(struct net_dev *nd) {
     if (nd->mtu + (uint32_t)(NET_ETH_HDR_LEN + NET_VLAN_TAG_LEN) > nd->pool.room ||
-        net_layout(nd) != nd->rx.vq.layout) {
+        vq_is_packed(net_layout(nd)) != vq_is_packed(nd->rx.vq.layout)) {
         NET_ERROR(nd, "the device came back with another MTU or ring layout");
         return ERR_DEVICE;
     }
@@ -78,6 +78,7 @@ static void restart(struct net_dev *nd, void (*lost)(struct net_dev *nd, void *t
         net_give_up(nd, ERR_DEVICE);
     }
     nd->restarts++;
+    nd->ctrl.queue.vq.broken = false; /* it may come back without the queue */
     net_track_outage(nd, clock_ms());
     int err = net_negotiate(nd);
     if (err == ERR_OK) {
@@ -126,8 +127,13 @@ static bool queue_recover(struct net_dev *nd, struct net_queue *queue,
 
 /* --- service ----------------------------------------------------------------------------------- */
 
-/* A device that holds frames and has given none back for several looks, with the link up. */
-static bool tx_is_stalled(struct net_dev *nd) {
+/* A device that holds frames and has given none back for several looks, with the link up. Looks, and not
+ * only time, because a machine that stood still has had no time to send. */
+static bool tx_is_stalled(struct net_dev *nd, uint64_t now_ms) {
+    if (now_ms - nd->tx_look_ms < TX_LOOK_MS) {
+        return false;
+    }
+    nd->tx_look_ms = now_ms;
     const bool idle = nd->tx.vq.free_count == nd->tx.vq.num;
     if (idle || !nd->link_up || nd->tx.done != nd->tx_done_seen) {
         nd->tx_stalled = 0;
@@ -143,9 +149,10 @@ static bool tx_is_stalled(struct net_dev *nd) {
 }
 
 /* Brings a device that stopped working back. True when there was something to do. */
-static bool recover(struct net_dev *nd, void (*lost)(struct net_dev *nd, void *token)) {
+static bool recover(struct net_dev *nd, uint64_t now_ms,
+                    void (*lost)(struct net_dev *nd, void *token)) {
     if (!nd->running || nd->ctrl.queue.vq.broken ||
-        (virtio_pci_status(&nd->pci) & VIRTIO_STATUS_NEEDS_RESET) || tx_is_stalled(nd)) {
+        (virtio_pci_status(&nd->pci) & VIRTIO_STATUS_NEEDS_RESET) || tx_is_stalled(nd, now_ms)) {
         restart(nd, lost);
         return true;
     }
@@ -162,7 +169,7 @@ static bool recover(struct net_dev *nd, void (*lost)(struct net_dev *nd, void *t
 unsigned net_service(struct net_dev *nd, uint64_t now_ms,
                      void (*lost)(struct net_dev *nd, void *token)) {
     uint16_t status;
-    if (recover(nd, lost)) {
+    if (recover(nd, now_ms, lost)) {
         return NET_CHANGED;
     }
     if (net_read_status(nd, &status) != ERR_OK) {
@@ -173,10 +180,14 @@ unsigned net_service(struct net_dev *nd, uint64_t now_ms,
         found = NET_ANNOUNCE;
     }
     const bool up = status & VIRTIO_NET_S_LINK_UP;
+    const uint8_t generation = virtio_pci_generation(&nd->pci);
+    if (up != nd->link_up || generation != nd->generation) {
+        nd->generation = generation;
+        (void)net_read_speed(nd);
+    }
     if (up != nd->link_up) {
         nd->link_up = up;
         nd->link_downs += !up;
-        (void)net_read_speed(nd);
         net_track_outage(nd, now_ms);
         log_info("net%u: link %s", nd->index, up ? "up" : "down");
         found |= NET_CHANGED;

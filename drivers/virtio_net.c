@@ -14,7 +14,8 @@
 enum {
     POOL_SPARE_MIN = 64,    /* beside the ring's own */
     POOL_SPARE_MAX = 32768,
-    CTRL_QUEUE_SIZE = 16,   /* one command takes two descriptors */
+    CTRL_QUEUE_SIZE = 16,
+    CTRL_DESCRIPTORS = 2,   /* of a command */
 };
 
 struct net_dev net_devs[NET_DEV_MAX];
@@ -112,6 +113,11 @@ static int ctrl_allocate(struct net_dev *nd) {
         return ERR_OK;
     }
     int err = queue_size(nd, queue, 0, &num);
+    if (err == ERR_OK && num < CTRL_DESCRIPTORS) {
+        NET_ERROR(nd, "the control queue has %u descriptors, a command needs %u", num,
+                  CTRL_DESCRIPTORS);
+        err = ERR_DEVICE;
+    }
     if (err == ERR_OK) {
         err = queue_allocate(nd, queue, (uint16_t)min_u64(num, CTRL_QUEUE_SIZE));
     }
@@ -123,7 +129,9 @@ static int ctrl_allocate(struct net_dev *nd) {
  * becomes buffers. */
 static int pool_allocate(struct net_dev *nd, size_t budget) {
     const uint32_t num = nd->rx.vq.num;
-    const uint32_t room = NET_ETH_HDR_LEN + NET_VLAN_TAG_LEN + nd->mtu;
+    /* At least what 5.1.6.3.1 wants, whatever the MTU. */
+    const uint32_t room = NET_ETH_HDR_LEN + NET_VLAN_TAG_LEN +
+                          (uint32_t)max_u64(nd->mtu, NET_MTU_DEFAULT);
     const size_t stride = align_up(sizeof(struct pktbuf) + room, PKTBUF_ALIGN);
     const uint32_t affordable = (uint32_t)min_u64(budget / 4 * 3 / stride, UINT32_MAX);
     if (affordable < num + POOL_SPARE_MIN) {
@@ -273,8 +281,11 @@ static int bring_up(struct net_dev *nd, const struct pci_dev *pci, const struct 
     net_track_outage(nd, clock_ms());
     if (err != ERR_OK) {
         net_give_up(nd, err);
+        net_irq_stop(nd);
         return err;
     }
+    /* Memory and protocol stack are set up for these: a restart does not take more. */
+    nd->wanted = nd->features;
     net_print_device(nd, cfg);
     return ERR_OK;
 }

@@ -141,7 +141,9 @@ struct net_dev {
     uint64_t outage_ms;  /* without link or device, the current time not included */
     uint64_t down_since_ms; /* when the current one began, 0: there is none */
     uint64_t tx_done_seen;  /* tx.done at the last look, to notice a device that returns nothing */
+    uint64_t tx_look_ms;    /* when that was */
     uint32_t tx_stalled;    /* looks in a row that saw no progress */
+    uint8_t generation;     /* of the configuration, at the last look */
     unsigned index; /* 0 for the first device found */
 };
 
@@ -206,7 +208,8 @@ enum {
  * reads device registers. Follows the link state. A queue that broke is reset alone where the device
  * can do that (2.6); when the device asks for a reset, cannot, or takes frames and does not give them
  * back for seconds, all of it is reset and brought up again. `lost` is called with the token of each
- * frame that was still in a transmit ring. `now_ms` is clock_ms(). */
+ * frame that was still in a transmit ring. Take back what was sent, with net_tx_done(), before. `now_ms`
+ * is clock_ms(). */
 unsigned net_service(struct net_dev *nd, uint64_t now_ms,
                      void (*lost)(struct net_dev *nd, void *token));
 

@@ -148,7 +148,8 @@ int virtio_pci_init(struct virtio_pci *v, const struct pci_dev *pci) {
                                         : "device configuration");
         return ERR_DEVICE;
     }
-    const bool uses_io = v->common.is_io || v->notify.is_io || v->device.is_io;
+    const bool uses_io =
+        v->common.is_io || v->notify.is_io || v->isr.is_io || v->device.is_io;
     pci_write16(pci, PCI_COMMAND,
                 (uint16_t)(PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE |
                            (uses_io ? PCI_COMMAND_IO : 0)));
@@ -285,6 +286,10 @@ static void config_copy(const struct virtio_pci *v, uint32_t off, unsigned width
                                       : region_read32(&v->device, off);
         memcpy(out, &value, width);
     }
+}
+
+uint8_t virtio_pci_generation(const struct virtio_pci *v) {
+    return COMMON_READ(v, 8, config_generation);
 }
 
 int virtio_pci_config(struct virtio_pci *v, uint32_t off, unsigned width, unsigned count,

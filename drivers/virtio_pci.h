@@ -82,6 +82,9 @@ uint8_t virtio_pci_isr(const struct virtio_pci *v);
  * of one generation (2.5.1). ERR_DEVICE when the area is too small or never settles. */
 int virtio_pci_config(struct virtio_pci *v, uint32_t off, unsigned width, unsigned count, void *out);
 
+/* Changes with the device's configuration (2.5.1). */
+uint8_t virtio_pci_generation(const struct virtio_pci *v);
+
 /* `position` is vq_notify_position() of the queue; it counts with NOTIFICATION_DATA only. */
 ALWAYS_INLINE void virtio_pci_ring(const struct virtio_pci_doorbell *doorbell, uint16_t position) {
     const uint32_t both = (uint32_t)position << 16 | doorbell->value;

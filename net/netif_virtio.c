@@ -231,6 +231,7 @@ void netif_virtio_service(unsigned nic) {
     struct netif_virtio *nv = &netif_virtio_nics[nic];
     struct net_dev *nd = nv->nd;
 
+    netif_tx_reclaim(nd);
     const unsigned found = net_service(nd, clock_ms(), netif_virtio_lost);
     if (found & NET_ANNOUNCE) {
         netif_virtio_announce(nic);
@@ -243,6 +244,7 @@ void netif_virtio_service(unsigned nic) {
         /* Down and up again, so that lwIP announces its addresses to a back end that is new. */
         nv->restarts = nd->restarts;
         memcpy(nv->netif.hwaddr, nd->mac, ETH_HWADDR_LEN);
+        nv->netif.mtu = nd->mtu;
         checksums_negotiated(nv);
         netif_set_link_down(&nv->netif);
     }
