@@ -138,6 +138,7 @@ UNIT_test_virtio_net := $(net_rig)
 UNIT_test_net_burst := $(net_rig)
 UNIT_test_net_features := $(net_rig)
 UNIT_test_net_ctrl := $(net_rig)
+UNIT_test_net_ctrl_answers := $(net_rig)
 UNIT_test_net_restart := $(net_rig)
 UNIT_TESTS := $(patsubst UNIT_%,%,$(filter UNIT_test_%,$(.VARIABLES)))
 

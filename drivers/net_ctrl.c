@@ -146,7 +146,7 @@ static int command(struct net_dev *nd, uint8_t class, uint8_t cmd, const void *d
     const enum vq_layout layout = queue->vq.layout;
 
     ASSERT(2 + len <= COMMAND_MAX);
-    if (!net_has(nd, VIRTIO_NET_F_CTRL_VQ) || queue->vq.broken) {
+    if (!net_has(nd, VIRTIO_NET_F_CTRL_VQ) || !nd->running || queue->vq.broken) {
         return ERR_DEVICE;
     }
     bytes[0] = class;

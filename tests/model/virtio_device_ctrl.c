@@ -182,7 +182,7 @@ void virtio_device_ctrl_run(struct virtio_device *d) {
         const bool lies = d->ctrl.answer_class == c.class || d->ctrl.answer_class == CLASS_ANY;
         const enum virtio_device_answer answer = lies ? d->ctrl.answer : ANSWER_WELL;
         uint8_t ack = answer == ANSWER_ERR ? ERR : GARBAGE;
-        if (answer != ANSWER_ERR && answer != ANSWER_GARBAGE) {
+        if (answer == ANSWER_WELL || answer > ANSWER_NOTHING) {
             ack = execute(d, &c) ? OK : ERR;
         }
         if (answer != ANSWER_NOTHING) {

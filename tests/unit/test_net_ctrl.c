@@ -1,19 +1,8 @@
 /* The control queue of virtio-net (5.1.6.5): which commands are sent when, and answers of all kinds. The
  * device checks the form of each and whether it was negotiated. */
-#include "tests/unit/net_rig.h"
+#include "tests/unit/net_life.h"
 
 #include <stdio.h>
-
-enum { LINK_UP = VIRTIO_NET_S_LINK_UP, ANNOUNCE = VIRTIO_NET_S_ANNOUNCE, STATUS_OFF = 6 };
-
-static void offer_ctrl(void) {
-    static const uint8_t bits[] = {VIRTIO_NET_F_CTRL_VQ,       VIRTIO_NET_F_CTRL_RX,
-                                   VIRTIO_NET_F_CTRL_VLAN,     VIRTIO_NET_F_CTRL_MAC_ADDR,
-                                   VIRTIO_NET_F_GUEST_ANNOUNCE, VIRTIO_NET_F_NOTF_COAL};
-    for (unsigned i = 0; i < ARRAY_SIZE(bits); i++) {
-        offer(bits[i]);
-    }
-}
 
 /* A command as "CLASS.COMMAND BYTES", in hexadecimal. */
 static const char *command_text(unsigned i, char text[64]) {
@@ -37,20 +26,6 @@ static void expect_commands(unsigned from, const char *const *expected) {
     expect_no_violation();
 }
 #define EXPECT_COMMANDS(from, ...) expect_commands(from, (const char *const[]){__VA_ARGS__, NULL})
-
-static void no_tokens(struct net_dev *which, void *token) {
-    (void)which;
-    (void)token;
-}
-
-static unsigned service(void) {
-    return net_service(nd, clock_ms(), no_tokens);
-}
-
-static void restart(void) {
-    virtio_device_need_reset(&dev);
-    assert_int_equal(service(), NET_CHANGED);
-}
 
 /* --- what is sent ----------------------------------------------------------------------------- */
 
