@@ -14,23 +14,19 @@ static bool is_intx(const struct net_dev *nd) {
 
 /* --- set-up ------------------------------------------------------------------------------------ */
 
-static bool msix_entry_init(struct net_dev *nd, uint16_t entry, uint8_t *vector) {
-    *vector = irq_vector_alloc();
-    if (*vector == 0) {
-        return false;
-    }
-    msix_set(&nd->irq.msix, entry, *vector);
-    return true;
-}
-
-/* Gives queues and configuration changes their MSI-X entries: each its own, or fewer. */
-static bool msix_assign(struct net_dev *nd, uint16_t entries) {
+/* Gives queues and configuration changes their MSI-X entries: each its own, or fewer when table or
+ * vectors do not suffice. */
+static bool msix_assign(struct net_dev *nd) {
     uint8_t vectors[ENTRIES_MAX];
     struct net_irq *irq = &nd->irq;
-    for (uint16_t i = 0; i < entries; i++) {
-        if (!msix_entry_init(nd, i, &vectors[i])) {
-            return false;
-        }
+    uint16_t entries = 0;
+    while (entries < ENTRIES_MAX && entries < irq->msix.count &&
+           (vectors[entries] = irq_vector_alloc()) != 0) {
+        msix_set(&irq->msix, entries, vectors[entries]);
+        entries++;
+    }
+    if (entries == 0) {
+        return false;
     }
     irq->kind = NET_IRQ_MSIX;
     irq->entries = entries;
@@ -42,6 +38,13 @@ static bool msix_assign(struct net_dev *nd, uint16_t entries) {
     irq->config_vector = vectors[irq->config_entry];
     msix_enable(&irq->msix);
     return true;
+}
+
+/* Everything through the first entry, which is set up already. */
+static void msix_share(struct net_dev *nd) {
+    nd->irq.entries = 1;
+    nd->irq.config_entry = nd->tx.msix_entry = nd->rx.msix_entry;
+    nd->irq.config_vector = nd->tx.vector = nd->rx.vector;
 }
 
 static bool intx_assign(struct net_dev *nd) {
@@ -61,8 +64,7 @@ int net_irq_init(struct net_dev *nd, const struct config *cfg) {
     if (nd->mode == CONFIG_MODE_POLL) {
         return ERR_OK;
     }
-    if (cfg->intx == 0 && msix_init(&nd->irq.msix, &nd->pci.pci) == ERR_OK &&
-        msix_assign(nd, nd->irq.msix.count < ENTRIES_MAX ? nd->irq.msix.count : ENTRIES_MAX)) {
+    if (cfg->intx == 0 && msix_init(&nd->irq.msix, &nd->pci.pci) == ERR_OK && msix_assign(nd)) {
         return ERR_OK;
     }
     if (intx_assign(nd)) {
@@ -74,17 +76,14 @@ int net_irq_init(struct net_dev *nd, const struct config *cfg) {
 }
 
 bool net_irq_fewer(struct net_dev *nd) {
-    struct net_irq *irq = &nd->irq;
-    if (irq->kind != NET_IRQ_MSIX) {
+    if (nd->irq.kind != NET_IRQ_MSIX) {
         return false;
     }
-    if (irq->entries > 1) { /* entry 0 serves all of them */
-        irq->entries = 1;
-        irq->config_entry = nd->tx.msix_entry = 0;
-        irq->config_vector = nd->tx.vector = nd->rx.vector;
+    if (nd->irq.entries > 1) {
+        msix_share(nd);
         return true;
     }
-    msix_disable(&irq->msix);
+    msix_disable(&nd->irq.msix);
     return intx_assign(nd);
 }
 

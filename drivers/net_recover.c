@@ -92,6 +92,9 @@ static void restart(struct net_dev *nd, void (*lost)(struct net_dev *nd, void *t
     if (err == ERR_OK) {
         err = net_start(nd);
     }
+    if (err == ERR_RESOURCE) {
+        NET_ERROR(nd, "the device came back with fewer MSI-X vectors");
+    }
     net_track_outage(nd, clock_ms());
     if (err != ERR_OK) {
         net_give_up(nd, err);

@@ -5,6 +5,7 @@
 #include "tests/unit/unit.h"
 
 #include "drivers/clock.h"
+#include "drivers/lapic.h"
 #include "drivers/virtio_net.h"
 #include "lib/dma.h"
 #include "lib/err.h"
@@ -74,6 +75,7 @@ static inline int set_up(void **state) {
     dma_init((uintptr_t)memory, MEMORY);
     machine_init();
     apic_init();
+    lapic_init();
     seam_irq_init(line_is_asserted);
     virtio_device_add(&dev, 2, BAR_ADDR);
     virtio_device_add_caps(&dev);
