@@ -96,6 +96,7 @@ $(LWIP_SRC) $(NEWLIB)/lib/libc.a: | $(DEPS_STAMP)
 # (assert, ring memory, device registers) are replaced, and for virtio-net what drivers/irq.h promises.
 SEAM_ASSERT := -DASSERT_HEADER='"tests/unit/seam_assert.h"'
 SEAM_RING := -DRING_MEM_HEADER='"tests/unit/seam_ring_mem.h"'
+SEAM_STEP := -DRING_MEM_HEADER='"tests/unit/seam_ring_step.h"'
 SEAM_IO := -DMMIO_HEADER='"tests/unit/seam_mmio.h"' -DIO_HEADER='"tests/unit/seam_io.h"'
 MODEL_VQ := tests/model/vq_device.c tests/model/vq_device_buffer.c tests/model/vq_device_split.c \
 	tests/model/vq_device_packed.c
@@ -139,6 +140,7 @@ UNIT_test_net_burst := $(net_rig)
 UNIT_test_net_features := $(net_rig)
 UNIT_test_net_ctrl := $(net_rig)
 UNIT_test_net_irq := $(net_rig)
+UNIT_test_net_arm := $(net_rig) $(SEAM_STEP) tests/unit/seam_ring_step.c
 UNIT_test_net_ctrl_answers := $(net_rig)
 UNIT_test_net_restart := $(net_rig)
 UNIT_TESTS := $(patsubst UNIT_%,%,$(filter UNIT_test_%,$(.VARIABLES)))
