@@ -140,6 +140,7 @@ UNIT_test_net_burst := $(net_rig)
 UNIT_test_net_features := $(net_rig)
 UNIT_test_net_ctrl := $(net_rig)
 UNIT_test_net_irq := $(net_rig)
+UNIT_test_net_mrg := $(net_rig)
 UNIT_test_net_arm := $(net_rig) $(SEAM_STEP) tests/unit/seam_ring_step.c
 UNIT_test_net_ctrl_answers := $(net_rig)
 UNIT_test_net_restart := $(net_rig)
