@@ -15,6 +15,7 @@
 
 enum {
     COPY_SMALL = 128,  /* frames up to this size are copied into the pool of small blocks */
+    RECLAIM_AT = 32,   /* descriptors: what was sent holds memory of lwIP, so not too much of it */
     HEADERS_MAX = 256, /* Ethernet with a tag, IP and TCP with all their options are 138 bytes */
 };
 
@@ -192,7 +193,8 @@ unsigned netif_virtio_poll(unsigned nic) {
     struct net_dev *nd = nv->nd;
     struct pktbuf *frames[NET_BURST_MAX];
 
-    if (net_tx_room(nd) <= nd->tx.vq.num / 2u || nv->backlog_count > 0) {
+    const unsigned held = nd->tx.vq.num - net_tx_room(nd);
+    if (held > RECLAIM_AT || held >= nd->tx.vq.num / 2u || nv->backlog_count > 0) {
         netif_tx_reclaim(nd);
         netif_tx_drain_backlog(nv);
     }
