@@ -2,6 +2,7 @@
 
 #include "drivers/clock.h"
 #include "lwip/netif.h"
+#include "net/netif_priv.h"
 #include "net/rand.h"
 
 static void lwip_hooks_words(const ip_addr_t *ip, uint64_t words[2]) {
@@ -40,4 +41,9 @@ struct netif *lwip_hooks_ip4_route(const ip4_addr_t *src, const ip4_addr_t *dest
         return netif_is_up(netif) && netif_is_link_up(netif) && can_reach ? netif : NULL;
     }
     return NULL;
+}
+
+s32_t lwip_hooks_vlan(const struct netif *netif) {
+    const struct netif_virtio *nv = netif->state;
+    return nv->nd->ctrl.vlan != 0 ? nv->nd->ctrl.vlan : -1;
 }

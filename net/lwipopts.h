@@ -53,6 +53,7 @@
 #define LWIP_NETIF_HOSTNAME 1
 #define LWIP_NETIF_EXT_STATUS_CALLBACK 1
 #define LWIP_NETIF_HWADDRHINT 1
+#define ETHARP_SUPPORT_VLAN 1
 #define ARP_TABLE_SIZE 64
 #define ARP_QUEUEING 1
 #define ARP_QUEUE_LEN 48 /* all fragments of a datagram of 64 KiB */
@@ -118,6 +119,7 @@
 #define LWIP_HOOK_FILENAME "net/lwip_hooks.h"
 #define LWIP_HOOK_TCP_ISN(local_ip, local_port, remote_ip, remote_port)                            \
     lwip_hooks_tcp_isn(local_ip, local_port, remote_ip, remote_port)
+#define LWIP_HOOK_VLAN_SET(netif, p, src, dst, type) lwip_hooks_vlan(netif)
 #define LWIP_HOOK_IP4_ROUTE_SRC(src, dest) lwip_hooks_ip4_route(src, dest)
 
 /* Web server: files come from net/http_status.c with their headers. What it renders for a

@@ -19,6 +19,7 @@ struct netif_virtio {
     uint32_t backlog_head;
     uint32_t backlog_count;
     uint64_t not_for_us;
+    uint64_t wrong_vlan;
     struct pbuf *backlog[BACKLOG_MAX]; /* ring of frames ready to be sent */
 };
 

@@ -26,7 +26,8 @@ static struct netif_virtio netif_virtio_nics[NET_DEV_MAX];
  * struct pbuf_custom. That pointer is safe: all headers together are virtio 12 + Ethernet 14 +
  * IPv6 40 + UDP 8 = 74 bytes (TCP never extends what it received), while every received packet
  * had its 14 bytes of Ethernet header removed before anything is put in front, and 64 bytes of
- * headroom lie before them. Further buffers of a frame have less, but never come first. */
+ * headroom lie before them. A VLAN tag is in both or in none. Further buffers of a frame have less
+ * headroom, but never come first. */
 _Static_assert(sizeof(struct pbuf_custom) == PKTBUF_OWNER_SIZE, "the header fills the owner area");
 _Static_assert(12 + NET_ETH_HDR_LEN + 40 + 8 <= NET_ETH_HDR_LEN + PKTBUF_HEADROOM,
                "no header can reach the owner area");
@@ -128,6 +129,27 @@ static bool rx_can_wrap(const struct net_dev *nd, const struct pktbuf *frame) {
     return net_rx_can_keep(nd) && (frame->next == NULL || frame->len >= HEADERS_MAX);
 }
 
+/* Whether the frame is for this station and its VLAN; counts it when not. */
+static bool rx_is_ours(struct netif_virtio *nv, const struct pbuf *p) {
+    const struct eth_hdr *eth = p->payload;
+    const struct eth_vlan_hdr *tag = (const void *)(eth + 1);
+    const uint16_t vlan = nv->nd->ctrl.vlan;
+
+    ASSERT_HOT(p->len >= NET_ETH_HDR_LEN);
+    if (UNLIKELY((eth->dest.addr[0] & 1) == 0 &&
+                 memcmp(&eth->dest, nv->netif.hwaddr, ETH_HWADDR_LEN) != 0)) {
+        nv->not_for_us++;
+        return false;
+    }
+    const bool tagged = eth->type == PP_HTONS(ETHTYPE_VLAN);
+    if (UNLIKELY(tagged != (vlan != 0) ||
+                 (tagged && (p->len < sizeof(*eth) + sizeof(*tag) || VLAN_ID(tag) != vlan)))) {
+        nv->wrong_vlan++;
+        return false;
+    }
+    return true;
+}
+
 static void rx_frame(struct netif_virtio *nv, struct pktbuf *frame) {
     struct net_dev *nd = nv->nd;
 
@@ -139,9 +161,7 @@ static void rx_frame(struct netif_virtio *nv, struct pktbuf *frame) {
     if (UNLIKELY(p == NULL)) {
         return;
     }
-    const uint8_t *dst = p->payload;
-    if (UNLIKELY((dst[0] & 1) == 0 && memcmp(dst, nv->netif.hwaddr, ETH_HWADDR_LEN) != 0)) {
-        nv->not_for_us++;
+    if (UNLIKELY(!rx_is_ours(nv, p))) {
         pbuf_free(p);
         return;
     }
@@ -264,6 +284,10 @@ bool netif_virtio_arm(unsigned nic) {
 
 uint64_t netif_virtio_not_for_us(unsigned nic) {
     return netif_virtio_nics[nic].not_for_us;
+}
+
+uint64_t netif_virtio_wrong_vlan(unsigned nic) {
+    return netif_virtio_nics[nic].wrong_vlan;
 }
 
 unsigned netif_virtio_backlog(unsigned nic) {

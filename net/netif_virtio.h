@@ -36,6 +36,9 @@ bool netif_virtio_arm(unsigned nic);
 /* Unicast frames for another station, which promiscuous devices deliver; dropped. */
 uint64_t netif_virtio_not_for_us(unsigned nic);
 
+/* Frames without the tag of vlan=, and without vlan= all that have a tag; dropped. */
+uint64_t netif_virtio_wrong_vlan(unsigned nic);
+
 /* Frames that wait for room in the transmit ring. */
 unsigned netif_virtio_backlog(unsigned nic);
 

@@ -43,6 +43,15 @@ static uint64_t stats_read_not_for_us(const void *source) {
     return sum;
 }
 
+static uint64_t stats_read_wrong_vlan(const void *source) {
+    uint64_t sum = 0;
+    (void)source;
+    for (unsigned nic = 0; nic < net_dev_count; nic++) {
+        sum += netif_virtio_wrong_vlan(nic);
+    }
+    return sum;
+}
+
 static uint64_t stats_read_backlog(const void *source) {
     uint64_t sum = 0;
     (void)source;
@@ -61,6 +70,8 @@ static uint64_t stats_read_backlog(const void *source) {
 static const struct stats_item stats_stack_items[] = {
     {.name = "not_for_us", .help = "Unicast frames for another station",
      .read = stats_read_not_for_us},
+    {.name = "wrong_vlan", .help = "Frames of another VLAN, or with a tag though there is none",
+     .read = stats_read_wrong_vlan},
     LWIP_ITEM("link_drops", link.drop, "Frames of unknown type"),
     LWIP_ITEM("arp_drops", etharp.drop, "ARP packets that were not understood"),
     LWIP_ITEM("ip_drops", ip.drop, "IPv4 packets dropped"),
