@@ -14,6 +14,7 @@ struct netif_virtio {
     uint32_t restarts; /* of the device, as far as lwIP was told */
     bool csum;         /* the device makes checksums that the header asks for (CSUM) */
     bool guest_csum;   /* it tells of checksums that need not be checked (GUEST_CSUM) */
+    bool mtu_shrunk;   /* connections may have segments of an MTU that the device had before */
     u16_t checksums;   /* what lwIP makes and checks itself, NETIF_CHECKSUM_* */
     STAT_COUNTER icmp6_seen; /* ICMPv6 packets when `checksums` was last set */
     uint32_t backlog_head;

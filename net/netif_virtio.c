@@ -6,8 +6,8 @@
 #include "lib/assert.h"
 #include "lwip/etharp.h"
 #include "lwip/ethip6.h"
-#include "lwip/mld6.h"
 #include "lwip/stats.h"
+#include "net/announce.h"
 #include "net/csum_offload.h"
 #include "net/netif_priv.h"
 #include "net/path_mtu.h"
@@ -80,13 +80,13 @@ static struct pbuf *rx_copy(struct net_dev *nd, struct pktbuf *frame) {
 
 /* What lwIP makes and checks itself. The checksum of a packet that is cut into fragments cannot be
  * left to the device, which sees a fragment at a time. UDP knows the size (net/udp_out.h); TCP does
- * not cut as long as no path is narrow. */
+ * not cut as long as no path is narrower than it was when a connection began. */
 static void checksums_update(struct netif_virtio *nv) {
     nv->icmp6_seen = lwip_stats.icmp6.recv;
     nv->checksums = NETIF_CHECKSUM_ENABLE_ALL;
     if (nv->csum) {
         nv->checksums &= (u16_t)~NETIF_CHECKSUM_GEN_UDP;
-        if (!path_mtu_is_narrow(&nv->netif)) {
+        if (!nv->mtu_shrunk && !path_mtu_is_narrow(&nv->netif)) {
             nv->checksums &= (u16_t)~NETIF_CHECKSUM_GEN_TCP;
         }
     }
@@ -243,10 +243,17 @@ static void netif_virtio_lost(struct net_dev *nd, void *token) {
     pbuf_free(token);
 }
 
-static void netif_virtio_announce(unsigned nic) {
-    struct netif *netif = &netif_virtio_nics[nic].netif;
-    etharp_gratuitous(netif);
-    mld6_report_groups(netif);
+/* A device that came back may have another address or MTU. */
+static void netif_virtio_restarted(struct netif_virtio *nv) {
+    const struct net_dev *nd = nv->nd;
+    nv->restarts = nd->restarts;
+    memcpy(nv->netif.hwaddr, nd->mac, ETH_HWADDR_LEN);
+    if (nv->netif.mtu != nd->mtu) {
+        nv->mtu_shrunk |= nd->mtu < nv->netif.mtu;
+        nv->netif.mtu = nv->netif.mtu6 = nd->mtu;
+        path_mtu_check();
+    }
+    checksums_negotiated(nv);
 }
 
 void netif_virtio_service(unsigned nic) {
@@ -256,7 +263,7 @@ void netif_virtio_service(unsigned nic) {
     netif_tx_reclaim(nd);
     const unsigned found = net_service(nd, clock_ms(), netif_virtio_lost);
     if (found & NET_ANNOUNCE) {
-        netif_virtio_announce(nic);
+        announce_all(&nv->netif);
         net_announced(nd);
     }
     if (!(found & NET_CHANGED)) {
@@ -264,15 +271,13 @@ void netif_virtio_service(unsigned nic) {
     }
     if (nv->restarts != nd->restarts) {
         /* Down and up again, so that lwIP announces its addresses to a back end that is new. */
-        nv->restarts = nd->restarts;
-        memcpy(nv->netif.hwaddr, nd->mac, ETH_HWADDR_LEN);
-        nv->netif.mtu = nd->mtu;
-        checksums_negotiated(nv);
+        netif_virtio_restarted(nv);
         netif_set_link_down(&nv->netif);
     }
-    if (nd->link_up) {
-        netif_set_link_up(&nv->netif);
-    } else {
+    if (nd->link_up && !netif_is_link_up(&nv->netif)) {
+        netif_set_link_up(&nv->netif); /* this announces IPv4 and multicast groups */
+        announce_ip6(&nv->netif);
+    } else if (!nd->link_up) {
         netif_set_link_down(&nv->netif);
     }
 }
