@@ -175,8 +175,9 @@ e2e: image test-deps ## Boot the image in QEMU against real peers; T=PATTERN cho
 
 test: check unit e2e ## Everything that CI runs
 
-check: tests/check_includes.sh ## Layers and image rules
+check: tests/check_includes.sh ## Layers, and the names and counts in docs/conformance.md
 	@sh tests/check_includes.sh
+	@$(PYTHON) tests/check_conformance.py
 
 bench-boot: image test-deps ## Measure boot time and ring-0 instructions (reported, not asserted)
 	@$(PYTHON) tests/e2e/bench_boot.py
