@@ -2,14 +2,19 @@
  *
  * Each power of two is cut into 32 equal buckets, numbers below 32 have one each. A number read back
  * is the middle of its bucket, so it is wrong by at most 1/64 (1.6 %) of the true one. Minimum,
- * maximum, count and sum are exact. Adding takes a few instructions and no division. */
+ * maximum, count and sum are exact. Adding takes a few instructions and no division.
+ *
+ * Programs with memory to spare may define more HISTOGRAM_SUB_BITS; each halves the error. */
 #ifndef LIB_HISTOGRAM_H
 #define LIB_HISTOGRAM_H
 
 #include "lib/util.h"
 
+#ifndef HISTOGRAM_SUB_BITS
+#define HISTOGRAM_SUB_BITS 5
+#endif
+
 enum {
-    HISTOGRAM_SUB_BITS = 5,
     HISTOGRAM_SUB = 1 << HISTOGRAM_SUB_BITS, /* buckets in a power of two */
     HISTOGRAM_VALUE_BITS = 40,               /* 2^40 ns are 18 minutes */
     HISTOGRAM_BUCKETS = (HISTOGRAM_VALUE_BITS - HISTOGRAM_SUB_BITS + 1) * HISTOGRAM_SUB,
