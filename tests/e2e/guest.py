@@ -234,11 +234,17 @@ class Namespace:
 
 # ---- The guest ----
 
+def cpu_options(accel):
+    """As in tools/run-guest, which has the reasons."""
+    if accel == "kvm":
+        return ["-cpu", "host,arch-capabilities=off"]
+    return ["-cpu", "max", "-smp", "1,maxcpus=2"]
+
+
 def qemu_command(accel, machine, firmware, mem, nics, words, extra):
     """`nics` is a list of (network, device options or None for no device)."""
     command = [QEMU, "-nodefaults", "-no-user-config", "-display", "none",
-               "-machine", MACHINES[machine], "-accel", accel,
-               "-cpu", "host,arch-capabilities=off" if accel == "kvm" else "max", "-m", mem,
+               "-machine", MACHINES[machine], "-accel", accel, *cpu_options(accel), "-m", mem,
                "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-serial", "stdio"]
     if firmware == "qboot":
         command += ["-bios", "qboot.rom"]

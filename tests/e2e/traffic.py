@@ -127,8 +127,11 @@ def tcp_echo(guest, data, port=7):
 
 
 def send_and_shut(s, data):
+    """Unlike sendall(), whose time limit is for all of it, this one may take long while it goes on."""
+    left = memoryview(data)
     try:
-        s.sendall(data)
+        while left:
+            left = left[s.send(left[:262144]):]
         s.shutdown(socket.SHUT_WR)
     except OSError:
         pass  # the reader sees it too, and says so
