@@ -144,105 +144,135 @@ ALWAYS_INLINE void vq_packed_release(struct vq *q, uint16_t id) {
     slot->token = NULL;
 }
 
-/* The device marks the next used descriptor so many slots further on. */
-ALWAYS_INLINE void vq_packed_advance(struct vq *q, uint16_t n_desc) {
-    struct vq_packed *p = &q->packed;
-    p->used_slot = (uint16_t)(p->used_slot + n_desc);
-    if (p->used_slot >= q->num) {
-        p->used_slot = (uint16_t)(p->used_slot - q->num);
-        p->used_flags ^= VQ_PACKED_WRAP;
+/* Where the device marks the next used descriptor, and which AVAIL and USED it will give to it. */
+struct vq_packed_cursor {
+    uint16_t slot;
+    uint16_t flags;
+};
+
+ALWAYS_INLINE struct vq_packed_cursor vq_packed_cursor(const struct vq *q) {
+    return (struct vq_packed_cursor){.slot = q->packed.used_slot, .flags = q->packed.used_flags};
+}
+
+ALWAYS_INLINE void vq_packed_advance(struct vq_packed_cursor *at, uint16_t num, uint16_t n_desc) {
+    if (LIKELY(n_desc == 1)) { /* predicted: the next look need not wait for n_desc to be loaded */
+        if (++at->slot == num) {
+            at->slot = 0;
+            at->flags ^= VQ_PACKED_WRAP;
+        }
+        return;
+    }
+    at->slot = (uint16_t)(at->slot + n_desc);
+    if (at->slot >= num) {
+        at->slot = (uint16_t)(at->slot - num);
+        at->flags ^= VQ_PACKED_WRAP;
     }
 }
 
-ALWAYS_INLINE bool vq_packed_is_used(const struct vq *q) {
+ALWAYS_INLINE bool vq_packed_is_used(const struct pvirtq_desc *desc, uint16_t used_flags) {
     /* Acquire: id and length are read after the flags that mark them as used; pairs with the
      * device's release of the flags. 2.8.22. */
-    const uint16_t flags = rm_load_acquire16(&q->packed.desc[q->packed.used_slot].flags);
-    return (flags & VQ_PACKED_WRAP) == q->packed.used_flags;
+    return (rm_load_acquire16(&desc->flags) & VQ_PACKED_WRAP) == used_flags;
 }
 
-/* Reads the used descriptor and checks it, all but which buffer it is that is outstanding. False:
- * the device broke the protocol. */
-ALWAYS_INLINE bool vq_packed_read(struct vq *q, uint16_t *id, uint32_t *len) {
-    const struct pvirtq_desc *desc = &q->packed.desc[q->packed.used_slot];
-    *id = rm_load16(&desc->id);
-    *len = rm_load32(&desc->len);
-    if (UNLIKELY(*id >= q->num || q->slots[*id].token == NULL)) {
-        vq_break(q);
-        return false;
-    }
-    /* By the text the length counts only beside the flag WRITE (2.8.4), but common devices never
-     * set that flag; in a buffer that they cannot write the length means nothing. */
-    *len = q->slots[*id].in_len != 0 ? *len : 0;
-    if (UNLIKELY(*len > q->slots[*id].in_len)) {
-        vq_break(q);
-        return false;
-    }
-    return true;
+/* By the text the length counts only beside the flag WRITE (2.8.4), but common devices never set
+ * that flag; in a buffer that they cannot write the length means nothing. */
+ALWAYS_INLINE uint32_t vq_packed_len(const struct vq_slot *slot, uint32_t written) {
+    return slot->in_len != 0 ? written : 0;
 }
 
 ALWAYS_INLINE unsigned vq_packed_take_used(struct vq *q, struct vq_done *done, unsigned max) {
-    uint16_t id;
-    uint32_t len;
+    struct vq_packed_cursor at = vq_packed_cursor(q);
+    unsigned i = 0;
     if (UNLIKELY(q->broken)) {
         return 0;
     }
-    for (unsigned i = 0; i < max; i++) {
-        if (!vq_packed_is_used(q) || !vq_packed_read(q, &id, &len)) {
-            return i;
+    for (; i < max; i++) {
+        const struct pvirtq_desc *desc = &q->packed.desc[at.slot];
+        if (!vq_packed_is_used(desc, at.flags)) {
+            break;
+        }
+        const uint16_t id = rm_load16(&desc->id);
+        const uint32_t written = rm_load32(&desc->len);
+        if (UNLIKELY(id >= q->num || q->slots[id].token == NULL)) {
+            vq_break(q);
+            break;
         }
         const struct vq_slot *slot = &q->slots[id];
         /* More descriptors than were published cannot have been used. */
-        if (UNLIKELY(slot->n_desc > vq_packed_pending_count(q))) {
+        if (UNLIKELY(slot->n_desc > vq_packed_pending_count(q) ||
+                     vq_packed_len(slot, written) > slot->in_len)) {
             vq_break(q);
-            return i;
+            break;
         }
-        done[i] = (struct vq_done){.token = slot->token, .len = len};
-        vq_packed_advance(q, slot->n_desc);
+        done[i] = (struct vq_done){.token = slot->token, .len = vq_packed_len(slot, written)};
+        vq_packed_advance(&at, q->num, slot->n_desc);
         vq_packed_release(q, id);
     }
-    return max;
+    q->packed.used_slot = at.slot;
+    q->packed.used_flags = at.flags;
+    return i;
 }
 
-/* 2.8.8: the used descriptor at the start of a batch names its last buffer; the batch reaches from
- * here to the end of that one. Only what is published can be in it. False: nothing is used, or the
- * device broke the protocol. */
-ALWAYS_INLINE bool vq_packed_read_batch(struct vq *q) {
-    const uint16_t first = q->packed.used_slot;
-    uint16_t id;
-    uint32_t len;
-    if (!vq_packed_is_used(q) || !vq_packed_read(q, &id, &len)) {
-        return false;
+/* 2.8.8: the used descriptor at the start of a batch, in slot `first`, names its last buffer; the
+ * batch reaches from here to the end of that one. Returns how many descriptors that are, 0 when no
+ * outstanding buffer has the id. */
+ALWAYS_INLINE uint32_t vq_packed_batch_size(const struct vq *q, uint16_t id, uint16_t first) {
+    if (UNLIKELY(id >= q->num || q->slots[id].token == NULL)) {
+        return 0;
     }
-    const uint32_t ahead = (id >= first ? 0u : q->num) + id - first;
-    const uint32_t n_desc = ahead + q->slots[id].n_desc;
-    if (UNLIKELY(n_desc > vq_packed_pending_count(q))) {
-        vq_break(q);
-        return false;
-    }
-    q->batch = (struct vq_batch){.left = (uint16_t)n_desc, .len = len};
-    return true;
+    return (id >= first ? 0u : q->num) + id - first + q->slots[id].n_desc;
 }
 
+/* The state is held in variables until the end, since what is written to done[] could be a part of
+ * it for all that the compiler knows. */
 ALWAYS_INLINE unsigned vq_packed_take_in_order(struct vq *q, struct vq_done *done, unsigned max) {
+    struct vq_packed_cursor at = vq_packed_cursor(q);
+    struct vq_slot *slots = q->slots;
+    struct vq_batch batch = q->batch;
+    const uint16_t num = q->num, pending = vq_packed_pending_count(q);
+    uint16_t freed = 0;
+    unsigned i = 0;
     if (UNLIKELY(q->broken)) {
         return 0;
     }
-    for (unsigned i = 0; i < max; i++) {
-        if (q->batch.left == 0 && !vq_packed_read_batch(q)) {
-            return i;
+    for (; i < max; i++) {
+        struct vq_slot *slot = &slots[at.slot];
+        if (batch.left == 0) {
+            const struct pvirtq_desc *desc = &q->packed.desc[at.slot];
+            if (!vq_packed_is_used(desc, at.flags)) {
+                break;
+            }
+            const uint16_t id = rm_load16(&desc->id);
+            const uint32_t written = rm_load32(&desc->len);
+            /* Most often it is the next one. Only what is published can be used: as long as that
+             * is something, the next one is outstanding. */
+            const uint32_t n_desc =
+                LIKELY(id == at.slot) ? slot->n_desc : vq_packed_batch_size(q, id, at.slot);
+            if (UNLIKELY(n_desc == 0 || freed + n_desc > pending ||
+                         vq_packed_len(&slots[id], written) > slots[id].in_len)) {
+                vq_break(q);
+                break;
+            }
+            batch = (struct vq_batch){
+                .left = (uint16_t)n_desc,
+                .len = vq_packed_len(&slots[id], written),
+            };
         }
-        struct vq_slot *slot = &q->slots[q->packed.used_slot];
-        q->batch.left = (uint16_t)(q->batch.left - slot->n_desc);
+        batch.left = (uint16_t)(batch.left - slot->n_desc);
         done[i] = (struct vq_done){
             .token = slot->token,
-            .len = q->batch.left == 0 ? q->batch.len : slot->in_len,
+            .len = batch.left == 0 ? batch.len : slot->in_len,
         };
         slot->token = NULL;
-        vq_packed_advance(q, slot->n_desc);
-        q->free_count = (uint16_t)(q->free_count + slot->n_desc);
+        freed = (uint16_t)(freed + slot->n_desc);
+        vq_packed_advance(&at, num, slot->n_desc);
     }
-    return max;
+    q->packed.used_slot = at.slot;
+    q->packed.used_flags = at.flags;
+    q->free_count = (uint16_t)(q->free_count + freed);
+    q->batch = batch;
+    return i;
 }
 
 ALWAYS_INLINE void vq_packed_event_off(struct vq *q) {
@@ -265,7 +295,8 @@ ALWAYS_INLINE bool vq_packed_event_on(struct vq *q, uint16_t skip) {
     /* The device sees the request before we look for the last time. 2.8.22. */
     rm_fence_full();
     /* The slots of a batch that is not all taken are not marked one by one. */
-    return (q->batch.left != 0 || vq_packed_is_used(q)) && !q->broken;
+    return (q->batch.left != 0 ||
+            vq_packed_is_used(&p->desc[p->used_slot], p->used_flags)) && !q->broken;
 }
 
 #endif

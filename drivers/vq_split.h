@@ -161,51 +161,66 @@ ALWAYS_INLINE unsigned vq_split_take_used(struct vq *q, struct vq_done *done, un
     return count;
 }
 
-/* 2.7.9: the element at the start of a batch names its last buffer, so how far that one is ahead is
- * the size of the batch. Only buffers below the index `end`, which are all published, can be in it.
- * False: the device broke the protocol. */
-ALWAYS_INLINE bool vq_split_read_batch(struct vq *q, uint16_t end) {
-    const struct vq_split *s = &q->split;
-    const struct virtq_used_elem *elem = &s->used->ring[s->used_idx & (q->num - 1)];
-    const uint32_t id = rm_load32(&elem->id);
-    const uint32_t len = rm_load32(&elem->len);
-    if (UNLIKELY(id >= q->num || q->slots[id].token == NULL || len > q->slots[id].in_len)) {
-        vq_break(q);
-        return false;
+/* 2.7.9: the element at the start of a batch, at used_idx, names its last buffer, so how far that
+ * one is ahead is the size of the batch. Only buffers below the index `end`, which are all
+ * published, can be in it. Returns how many they are, 0 when the device broke the protocol. */
+ALWAYS_INLINE uint16_t vq_split_batch_size(const struct vq *q, uint32_t id, uint16_t used_idx,
+                                           uint16_t end) {
+    if (UNLIKELY(id >= q->num || q->slots[id].token == NULL)) {
+        return 0;
     }
-    const uint16_t ahead = idx_diff(q->slots[id].avail_idx, s->used_idx);
-    if (UNLIKELY(ahead >= idx_diff(end, s->used_idx))) {
-        vq_break(q);
-        return false;
-    }
-    q->batch = (struct vq_batch){.left = (uint16_t)(ahead + 1), .len = len};
-    return true;
+    const uint16_t ahead = idx_diff(q->slots[id].avail_idx, used_idx);
+    return LIKELY(ahead < idx_diff(end, used_idx)) ? (uint16_t)(ahead + 1) : 0;
 }
 
+/* The state is held in variables until the end, since what is written to done[] could be a part of
+ * it for all that the compiler knows. */
 ALWAYS_INLINE unsigned vq_split_take_in_order(struct vq *q, struct vq_done *done, unsigned max) {
     struct vq_split *s = &q->split;
-    uint16_t end;
+    struct vq_slot *slots = q->slots;
+    struct vq_batch batch = q->batch;
+    const uint16_t mask = (uint16_t)(q->num - 1);
+    uint16_t at = s->used_slot, used_idx = s->used_idx, freed = 0, end;
+    unsigned i = 0;
     if (UNLIKELY(q->broken)) {
         return 0;
     }
     const unsigned ready = vq_split_ready(q, &end);
     const unsigned count = ready < max ? ready : max;
-    for (unsigned i = 0; i < count; i++) {
-        if (q->batch.left == 0 && !vq_split_read_batch(q, end)) {
-            return i;
+    for (; i < count; i++) {
+        struct vq_slot *slot = &slots[at];
+        if (batch.left == 0) {
+            const struct virtq_used_elem *elem = &s->used->ring[used_idx & mask];
+            const uint32_t id = rm_load32(&elem->id);
+            batch.len = rm_load32(&elem->len);
+            /* Most often it is the next one; since `ready` covers it, it is outstanding. */
+            batch.left = LIKELY(id == at) ? 1 : vq_split_batch_size(q, id, used_idx, end);
+            if (UNLIKELY(batch.left == 0 || batch.len > slots[id].in_len)) {
+                batch.left = 0;
+                vq_break(q);
+                break;
+            }
         }
-        struct vq_slot *slot = &q->slots[s->used_slot];
-        q->batch.left--;
+        batch.left--;
         done[i] = (struct vq_done){
             .token = slot->token,
-            .len = q->batch.left == 0 ? q->batch.len : slot->in_len,
+            .len = batch.left == 0 ? batch.len : slot->in_len,
         };
         slot->token = NULL;
-        s->used_slot = (uint16_t)((s->used_slot + slot->n_desc) & (q->num - 1));
-        q->free_count = (uint16_t)(q->free_count + slot->n_desc);
-        s->used_idx++;
+        if (LIKELY(slot->n_desc == 1)) { /* predicted: the next one need not wait for this load */
+            at = (uint16_t)((at + 1) & mask);
+            freed++;
+        } else {
+            at = (uint16_t)((at + slot->n_desc) & mask);
+            freed = (uint16_t)(freed + slot->n_desc);
+        }
+        used_idx++;
     }
-    return count;
+    s->used_slot = at;
+    s->used_idx = used_idx;
+    q->free_count = (uint16_t)(q->free_count + freed);
+    q->batch = batch;
+    return i;
 }
 
 ALWAYS_INLINE void vq_split_event_off(struct vq *q) {
