@@ -140,10 +140,12 @@ UNIT_test_net_burst := $(net_rig)
 UNIT_test_net_features := $(net_rig)
 UNIT_test_net_ctrl := $(net_rig)
 UNIT_test_net_irq := $(net_rig)
+UNIT_test_net_random := $(net_rig)
 UNIT_test_net_mrg := $(net_rig)
 UNIT_test_net_arm := $(net_rig) $(SEAM_STEP) tests/unit/seam_ring_step.c
 UNIT_test_net_ctrl_answers := $(net_rig)
 UNIT_test_net_restart := $(net_rig)
+UNIT_test_net_recover := $(net_rig)
 UNIT_TESTS := $(patsubst UNIT_%,%,$(filter UNIT_test_%,$(.VARIABLES)))
 
 UNIT_CFLAGS := -std=gnu11 -Wall -Wextra -Werror -g -O1 -fsanitize=address,undefined \

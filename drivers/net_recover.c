@@ -4,9 +4,16 @@
 #include "drivers/net_parts.h"
 #include "lib/err.h"
 
-enum { TX_STALL_LOOKS = 5, TX_LOOK_MS = 900 };
+enum {
+    TX_STALL_LOOKS = 5, /* of net_service(), about one a second ... */
+    TX_LOOK_MS = 500,   /* ... but interrupts ask for more of them: sooner they do not count */
+};
 
 /* --- outages ----------------------------------------------------------------------------------- */
+
+static uint64_t ms_since(uint64_t from_ms, uint64_t now_ms) {
+    return now_ms > from_ms ? now_ms - from_ms : 0;
+}
 
 /* The time without link or device begins, or ends. */
 void net_track_outage(struct net_dev *nd, uint64_t now_ms) {
@@ -14,13 +21,14 @@ void net_track_outage(struct net_dev *nd, uint64_t now_ms) {
     if (!up && nd->down_since_ms == 0) {
         nd->down_since_ms = max_u64(now_ms, 1);
     } else if (up && nd->down_since_ms != 0) {
-        nd->outage_ms += now_ms - nd->down_since_ms;
+        nd->outage_ms += ms_since(nd->down_since_ms, now_ms);
         nd->down_since_ms = 0;
     }
 }
 
 uint64_t net_outage_ms(const struct net_dev *nd, uint64_t now_ms) {
-    return nd->outage_ms + (nd->down_since_ms != 0 ? now_ms - nd->down_since_ms : 0);
+    return nd->outage_ms +
+           (nd->down_since_ms != 0 ? ms_since(nd->down_since_ms, now_ms) : 0);
 }
 
 /* --- restart ----------------------------------------------------------------------------------- */
@@ -133,15 +141,13 @@ static bool queue_recover(struct net_dev *nd, struct net_queue *queue,
 /* A device that holds frames and has given none back for several looks, with the link up. Looks, and not
  * only time, because a machine that stood still has had no time to send. */
 static bool tx_is_stalled(struct net_dev *nd, uint64_t now_ms) {
-    if (now_ms - nd->tx_look_ms < TX_LOOK_MS) {
-        return false;
-    }
-    nd->tx_look_ms = now_ms;
     const bool idle = nd->tx.vq.free_count == nd->tx.vq.num;
     if (idle || !nd->link_up || nd->tx.done != nd->tx_done_seen) {
         nd->tx_stalled = 0;
-    } else {
+        nd->tx_look_ms = now_ms;
+    } else if (ms_since(nd->tx_look_ms, now_ms) >= TX_LOOK_MS) {
         nd->tx_stalled++;
+        nd->tx_look_ms = now_ms;
     }
     nd->tx_done_seen = nd->tx.done;
     if (nd->tx_stalled < TX_STALL_LOOKS) {

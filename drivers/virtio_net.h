@@ -141,7 +141,7 @@ struct net_dev {
     uint64_t outage_ms;  /* without link or device, the current time not included */
     uint64_t down_since_ms; /* when the current one began, 0: there is none */
     uint64_t tx_done_seen;  /* tx.done at the last look, to notice a device that returns nothing */
-    uint64_t tx_look_ms;    /* when that was */
+    uint64_t tx_look_ms;    /* the last look that counted */
     uint32_t tx_stalled;    /* looks in a row that saw no progress */
     uint8_t generation;     /* of the configuration, at the last look */
     unsigned index; /* 0 for the first device found */

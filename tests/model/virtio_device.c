@@ -61,7 +61,7 @@ static void ring_doorbell(struct virtio_device *d, uint64_t off, unsigned width,
         return;
     }
     q->doorbells++;
-    if (q->ring.setup.num != 0 && has_position) {
+    if (q->ring.setup.num != 0 && has_position && !q->lied) {
         vq_device_check_position(&q->ring, (uint16_t)(value >> 16));
     }
     if (q == &d->queue[CTRL] && !d->ctrl.waits) {
@@ -185,6 +185,22 @@ void virtio_device_configure(struct virtio_device *d, uint32_t off, uint8_t valu
 void virtio_device_need_reset(struct virtio_device *d) {
     d->status |= NEEDS_RESET;
     config_changed(d);
+}
+
+/* --- lies ------------------------------------------------------------------------------------- */
+
+bool virtio_device_fault(struct virtio_device *d, unsigned queue, enum vq_fault fault) {
+    struct virtio_device_queue *q = &d->queue[queue];
+    const bool possible = vq_device_fault(&q->ring, fault);
+    q->lied = q->lied || possible;
+    return possible;
+}
+
+void virtio_device_lie(struct virtio_device *d, unsigned queue, uint32_t id, uint32_t len) {
+    struct virtio_device_queue *q = &d->queue[queue];
+    vq_device_place(&q->ring, id, len);
+    vq_device_show(&q->ring);
+    q->lied = true;
 }
 
 /* --- building --------------------------------------------------------------------------------- */

@@ -50,6 +50,7 @@ struct virtio_device_queue {
     unsigned resets;        /* of this queue alone, since the beginning */
     struct virtio_device_guard guard;
     unsigned doorbells;
+    bool lied; /* the device broke its own rules: the ring is out of step until it is reset */
     struct vq_device ring; /* while enabled */
 };
 
@@ -85,7 +86,6 @@ struct virtio_device_coalesce {
 
 struct virtio_device_ctrl {
     /* What commands have set; a reset of the device forgets it. */
-    bool lied; /* about the ring, which is unusable since */
     bool promisc, allmulti, has_mac;
     uint8_t mac[6];
     uint16_t vlan[VLAN_MAX];
@@ -170,6 +170,11 @@ void virtio_device_need_reset(struct virtio_device *d);
  * not negative. Returns how many buffers, 0 when the driver has not posted as many. Not shown yet. */
 unsigned virtio_device_receive(struct virtio_device *d, const uint8_t *frame, uint32_t len,
                                uint32_t per_buffer, int lie);
+
+/* Lies about a queue, as vq_device_fault() and vq_device_place(); then the device leaves it alone until it
+ * is reset. */
+bool virtio_device_fault(struct virtio_device *d, unsigned queue, enum vq_fault fault);
+void virtio_device_lie(struct virtio_device *d, unsigned queue, uint32_t id, uint32_t len);
 
 /* Does what is in the control queue. */
 void virtio_device_ctrl_run(struct virtio_device *d);

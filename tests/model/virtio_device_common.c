@@ -93,10 +93,10 @@ static void guard_end(struct virtio_device *d, struct virtio_device_queue *q) {
 
 static void forget_queue(struct virtio_device *d, struct virtio_device_queue *q) {
     if (q->enabled) {
-        rule(d, q->ring.violation == NULL, q->ring.violation);
+        rule(d, q->lied || q->ring.violation == NULL, q->ring.violation);
         vq_device_fini(&q->ring);
     }
-    q->enabled = q->resetting = q->size_written = q->vector_unread = false;
+    q->enabled = q->resetting = q->size_written = q->vector_unread = q->lied = false;
     q->size = q->max;
     q->halves_written = 0;
     q->vector = VIRTIO_DEVICE_NO_VECTOR;

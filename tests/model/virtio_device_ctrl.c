@@ -154,16 +154,17 @@ static void give_back(struct virtio_device *d, uint16_t id, enum virtio_device_a
     case ANSWER_NOTHING:
         return;
     case ANSWER_LONG:
-        vq_device_fault(ring, VQ_FAULT_LONG_LEN);
+        virtio_device_fault(d, CTRL, VQ_FAULT_LONG_LEN);
         return;
     case ANSWER_UNKNOWN_ID:
-        vq_device_fault(ring, VQ_FAULT_UNKNOWN_ID);
+        virtio_device_fault(d, CTRL, VQ_FAULT_UNKNOWN_ID);
         return;
     default:
         vq_device_use(ring, id, answer == ANSWER_EMPTY ? 0 : 1);
     }
     if (answer == ANSWER_TWICE) {
-        vq_device_place(ring, id, 1);
+        virtio_device_lie(d, CTRL, id, 1);
+        return;
     }
     rule(d, !vq_device_show(ring), "a notification was asked for by a driver that polls");
 }
@@ -171,9 +172,8 @@ static void give_back(struct virtio_device *d, uint16_t id, enum virtio_device_a
 void virtio_device_ctrl_run(struct virtio_device *d) {
     struct vq_device *ring = &d->queue[CTRL].ring;
     struct vq_device_buffer b;
-    /* 3.1.1: nothing is processed before DRIVER_OK. After ANSWER_UNKNOWN_ID and the like the ring is
-     * out of step, and the device stands still until it is reset. */
-    while ((d->status & DRIVER_OK) && d->queue[CTRL].enabled && !d->ctrl.lied &&
+    /* 3.1.1: nothing is processed before DRIVER_OK. */
+    while ((d->status & DRIVER_OK) && d->queue[CTRL].enabled && !d->queue[CTRL].lied &&
            vq_device_fetch(ring, &b)) {
         struct virtio_device_command c;
         if (!read_command(d, &b, &c)) {
@@ -188,9 +188,8 @@ void virtio_device_ctrl_run(struct virtio_device *d) {
         if (answer != ANSWER_NOTHING) {
             vq_device_write(ring, b.id, &ack, 1);
         }
-        d->ctrl.lied = answer > ANSWER_EMPTY;
         give_back(d, b.id, answer);
-        if (!d->ctrl.lied) { /* each time anew, with EVENT_IDX */
+        if (!d->queue[CTRL].lied) { /* each time anew, with EVENT_IDX */
             vq_device_want_notify(ring, !d->ctrl.waits);
         }
     }

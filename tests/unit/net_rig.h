@@ -226,7 +226,7 @@ static inline void post_and_take(unsigned round) {
     assert_int_equal(bufs[0]->len, 100);
     assert_int_equal(bufs[0]->data[99], byte);
     pktbuf_put(bufs[0]);
-    assert_true(send_frame(500, 80, 1 + round % 5));
+    assert_true(send_frame(500, 80, 1 + round % 5 % nd->tx.vq.num));
     net_tx_flush(nd);
     assert_int_equal(transmit(bytes, sizeof(bytes)), HDR + 80);
     vq_device_show(&dev.queue[TX].ring);

@@ -223,14 +223,11 @@ static void test_answers_without_question(void **state) {
         offer_ctrl();
         offer_layout(layout);
         tx_begin();
-        vq_device_place(&dev.queue[CTRL].ring, 0, 1);
-        vq_device_show(&dev.queue[CTRL].ring);
-        dev.ctrl.lied = true;
+        virtio_device_lie(&dev, CTRL, 0, 1);
         announce();
         assert_int_equal(nd->ctrl.errors, 1);
         announce();
         assert_true(nd->ctrl.errors >= 2 || nd->restarts == 1);
-        dev.ctrl.lied = false;
         next_service();
         restart();
         announce();
