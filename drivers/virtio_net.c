@@ -280,12 +280,11 @@ static int bring_up(struct net_dev *nd, const struct pci_dev *pci, const struct 
     }
     net_track_outage(nd, clock_ms());
     if (err != ERR_OK) {
-        const bool live = nd->running;
+        if (nd->running && virtio_pci_reset(&nd->pci) != ERR_OK) { /* it has buffers of ours */
+            err = ERR_TIMEOUT;
+        }
         net_give_up(nd, err);
         net_irq_stop(nd);
-        if (live) {
-            (void)virtio_pci_reset(&nd->pci); /* it has buffers, and nobody looks after it any more */
-        }
         return err;
     }
     /* Memory and protocol stack are set up for these: a restart does not take more. */

@@ -283,7 +283,11 @@ static void test_conservation(void **state) {
         restarts += nd->restarts;
         finish();
     }
-    assert_true(frames > 20000 && resets > 100 && restarts > 300); /* it was worth it */
+    /* It was worth it. */
+    if (frames < 10000 || resets < 50 || restarts < 150) {
+        fail_msg("%u frames, %u queue resets, %u restarts", (unsigned)frames, (unsigned)resets,
+                 (unsigned)restarts);
+    }
 }
 
 int main(void) {
