@@ -145,6 +145,8 @@ UNIT_test_net_mrg := $(net_rig)
 UNIT_test_net_arm := $(net_rig) $(SEAM_STEP) tests/unit/seam_ring_step.c
 UNIT_test_net_ctrl_answers := $(net_rig)
 UNIT_test_net_restart := $(net_rig)
+UNIT_test_net_changes := $(net_rig)
+UNIT_test_net_lies := $(net_rig)
 UNIT_test_net_recover := $(net_rig)
 UNIT_TESTS := $(patsubst UNIT_%,%,$(filter UNIT_test_%,$(.VARIABLES)))
 

@@ -90,6 +90,10 @@ static bool parse_coalesce(const char **text, struct net_ctrl *ctrl) {
     return c->set;
 }
 
+static bool can_coalesce(const struct net_dev *nd) {
+    return net_has(nd, VIRTIO_NET_F_NOTF_COAL) || net_has(nd, VIRTIO_NET_F_VQ_NOTF_COAL);
+}
+
 static int coalesce_config(struct net_dev *nd, const char *list) {
     const char *text = list;
     bool more = *list != '\0';
@@ -103,8 +107,7 @@ static int coalesce_config(struct net_dev *nd, const char *list) {
         }
         text += more;
     }
-    if (*list != '\0' && !net_has(nd, VIRTIO_NET_F_NOTF_COAL) &&
-        !net_has(nd, VIRTIO_NET_F_VQ_NOTF_COAL)) {
+    if (*list != '\0' && !can_coalesce(nd)) {
         NET_ERROR(nd, "coalesce=: features notf_coal and vq_notf_coal are not offered or masked");
         return ERR_CONFIG;
     }
@@ -115,6 +118,12 @@ int net_ctrl_config(struct net_dev *nd, const struct config *cfg) {
     nd->ctrl.vlan = (uint16_t)cfg->vlan;
     const int err = mac_config(nd, cfg->mac);
     return err == ERR_OK ? coalesce_config(nd, cfg->coalesce) : err;
+}
+
+bool net_ctrl_serves_keys(const struct net_dev *nd) {
+    const bool coalesce = nd->ctrl.rx_coalesce.set || nd->ctrl.tx_coalesce.set;
+    return (!nd->ctrl.has_mac || net_has(nd, VIRTIO_NET_F_CTRL_MAC_ADDR)) &&
+           (!coalesce || can_coalesce(nd));
 }
 
 /* --- commands ---------------------------------------------------------------------------------- */
@@ -199,18 +208,16 @@ static int set_rx_mode(struct net_dev *nd) {
                : err;
 }
 
-/* The user's address; or the one that was made up, since the device gave none (5.1.6.5.2.2). A device
- * that came back from a restart and cannot be told any more keeps its own. */
+/* The user's address; or the one that was made up, since the device gave none (5.1.6.5.2.2). */
 static int set_mac(struct net_dev *nd) {
-    const bool settable = net_has(nd, VIRTIO_NET_F_CTRL_MAC_ADDR);
-    const bool wanted = nd->ctrl.has_mac && (settable || !net_has(nd, VIRTIO_NET_F_MAC));
-    if (wanted) {
+    if (nd->ctrl.has_mac) {
         memcpy(nd->mac, nd->ctrl.mac, MAC_LEN);
-    }
-    if (!settable || (!wanted && net_has(nd, VIRTIO_NET_F_MAC))) {
+    } else if (net_has(nd, VIRTIO_NET_F_MAC)) {
         return ERR_OK;
     }
-    return command(nd, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, nd->mac, MAC_LEN);
+    return net_has(nd, VIRTIO_NET_F_CTRL_MAC_ADDR)
+               ? command(nd, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, nd->mac, MAC_LEN)
+               : ERR_OK;
 }
 
 /* The filter starts empty, so the one VLAN has to be added; untagged frames pass (5.1.6.5.3). */
@@ -229,14 +236,10 @@ static int set_coalesce(struct net_dev *nd, const struct net_coalesce *c, uint8_
     if (!c->set) {
         return ERR_OK;
     }
-    if (net_has(nd, VIRTIO_NET_F_NOTF_COAL)) {
-        return command(nd, VIRTIO_NET_CTRL_NOTF_COAL, cmd, &coal.coal, sizeof(coal.coal));
-    }
-    /* Neither: the device came back from a restart without what it had. */
-    return net_has(nd, VIRTIO_NET_F_VQ_NOTF_COAL)
-               ? command(nd, VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET, &coal,
-                         sizeof(coal))
-               : ERR_OK;
+    return net_has(nd, VIRTIO_NET_F_NOTF_COAL)
+               ? command(nd, VIRTIO_NET_CTRL_NOTF_COAL, cmd, &coal.coal, sizeof(coal.coal))
+               : command(nd, VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_VQ_SET, &coal,
+                         sizeof(coal));
 }
 
 int net_ctrl_start(struct net_dev *nd) {

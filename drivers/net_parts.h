@@ -66,6 +66,9 @@ void net_track_outage(struct net_dev *nd, uint64_t now_ms);
  * logged. */
 int net_ctrl_config(struct net_dev *nd, const struct config *cfg);
 
+/* Whether the features that these keys need are negotiated, as they were then. */
+bool net_ctrl_serves_keys(const struct net_dev *nd);
+
 /* Memory of the commands. */
 int net_ctrl_allocate(struct net_dev *nd);
 

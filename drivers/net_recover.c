@@ -66,19 +66,23 @@ static bool queue_fits(struct net_dev *nd, const struct net_queue *queue) {
     return true;
 }
 
-/* After a restart: buffers and rings keep their size and shape, so the device must not want others. */
+/* After a restart: buffers and rings keep their size, so the device must not want others; and what the
+ * user insisted on is still to be had. Features that nobody asked for may go. */
 static int check_unchanged(struct net_dev *nd) {
     if (nd->mtu + (uint32_t)(NET_ETH_HDR_LEN + NET_VLAN_TAG_LEN) > nd->pool.room ||
         vq_is_packed(net_layout(nd)) != vq_is_packed(nd->rx.vq.layout)) {
         NET_ERROR(nd, "the device came back with another MTU or ring layout");
         return ERR_DEVICE;
     }
-    if (net_has(nd, VIRTIO_NET_F_CTRL_VQ) &&
-        (nd->ctrl.command == NULL || !queue_fits(nd, &nd->ctrl.queue))) {
-        NET_ERROR(nd, "the device came back with another control queue");
+    if (!net_ctrl_serves_keys(nd)) {
+        NET_ERROR(nd, "the device came back without a feature that mac= or coalesce= needs");
         return ERR_DEVICE;
     }
-    return queue_fits(nd, &nd->rx) && queue_fits(nd, &nd->tx) ? ERR_OK : ERR_DEVICE;
+    const bool ctrl = net_has(nd, VIRTIO_NET_F_CTRL_VQ);
+    return queue_fits(nd, &nd->rx) && queue_fits(nd, &nd->tx) &&
+                   (!ctrl || queue_fits(nd, &nd->ctrl.queue))
+               ? ERR_OK
+               : ERR_DEVICE;
 }
 
 static void restart(struct net_dev *nd, void (*lost)(struct net_dev *nd, void *token)) {
@@ -86,7 +90,6 @@ static void restart(struct net_dev *nd, void (*lost)(struct net_dev *nd, void *t
         net_give_up(nd, ERR_DEVICE);
     }
     nd->restarts++;
-    nd->ctrl.queue.vq.broken = false; /* it may come back without the queue */
     net_track_outage(nd, clock_ms());
     int err = net_negotiate(nd);
     if (err == ERR_OK) {
@@ -160,7 +163,8 @@ static bool tx_is_stalled(struct net_dev *nd, uint64_t now_ms) {
 /* Brings a device that stopped working back. True when there was something to do. */
 static bool recover(struct net_dev *nd, uint64_t now_ms,
                     void (*lost)(struct net_dev *nd, void *token)) {
-    if (!nd->running || nd->ctrl.queue.vq.broken ||
+    const bool ctrl_broken = net_has(nd, VIRTIO_NET_F_CTRL_VQ) && nd->ctrl.queue.vq.broken;
+    if (!nd->running || ctrl_broken ||
         (virtio_pci_status(&nd->pci) & VIRTIO_STATUS_NEEDS_RESET) || tx_is_stalled(nd, now_ms)) {
         restart(nd, lost);
         return true;

@@ -287,8 +287,7 @@ static int bring_up(struct net_dev *nd, const struct pci_dev *pci, const struct 
         net_irq_stop(nd);
         return err;
     }
-    /* Memory and protocol stack are set up for these: a restart does not take more. */
-    nd->wanted = nd->features;
+    nd->wanted = nd->features; /* what appears later has no memory, and no key that was checked */
     net_print_device(nd, cfg);
     return ERR_OK;
 }

@@ -124,7 +124,8 @@ struct net_dev {
     struct pktbuf *rx_first, *rx_last;
     uint32_t rx_missing; /* buffers, 0: there is no such frame */
     struct virtio_features features;
-    struct virtio_features wanted; /* what may be accepted: supported and not masked by the user */
+    /* What may be accepted: supported and not masked by the user; later what was accepted at first. */
+    struct virtio_features wanted;
     uint8_t mac[6];
     uint16_t mtu; /* payload of that frame */
     uint32_t tx_len_max; /* bytes of the largest frame that is sent */
