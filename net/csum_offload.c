@@ -186,6 +186,14 @@ static void csum_complete(struct pktbuf *frame, uint32_t start, uint32_t field) 
     *csum_byte(frame, field + 1) = (uint8_t)(sum >> 8);
 }
 
+void csum_offload_finish(struct virtio_net_hdr *hdr, uint8_t *data, uint32_t len) {
+    struct pktbuf frame = {.data = data, .len = len, .frame_len = len};
+    if ((hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0) {
+        csum_complete(&frame, hdr->csum_start, (uint32_t)hdr->csum_start + hdr->csum_offset);
+        *hdr = (struct virtio_net_hdr){0};
+    }
+}
+
 enum csum_rx csum_offload_rx(const struct virtio_net_hdr *hdr, struct pktbuf *frame) {
     struct csum_place place;
     /* The device may go on writing: each field is loaded once. */

@@ -21,6 +21,10 @@ enum csum_tx {
 enum csum_tx csum_offload_tx(struct virtio_net_hdr *hdr, uint8_t *data, uint32_t len,
                              uint32_t frame_len);
 
+/* Makes the checksum that *hdr asks for, if any, of a frame in one piece, and clears *hdr: for a device
+ * that does not. */
+void csum_offload_finish(struct virtio_net_hdr *hdr, uint8_t *data, uint32_t len);
+
 enum csum_rx {
     CSUM_RX_CHECK, /* nothing is known about its checksum, or it was completed here */
     CSUM_RX_TRUST, /* need not be checked, or cannot be since the sender has not made it */

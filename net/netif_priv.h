@@ -13,6 +13,7 @@ struct netif_virtio {
     struct net_dev *nd;
     uint32_t restarts; /* of the device, as far as lwIP was told */
     bool csum;         /* the device makes checksums that the header asks for (CSUM) */
+    bool csum_lost;    /* it once did: lwIP may still hold packets that wait for it */
     bool guest_csum;   /* it tells of checksums that need not be checked (GUEST_CSUM) */
     bool mtu_shrunk;   /* connections may have segments of an MTU that the device had before */
     u16_t checksums;   /* what lwIP makes and checks itself, NETIF_CHECKSUM_* */

@@ -40,10 +40,23 @@ static bool tx_has_headroom(struct pbuf *p, uint8_t hdr_len) {
     return true;
 }
 
-/* False: the frame's headers are not in its first piece. */
+/* Sees to the checksum that lwIP left out. False: once more, when the frame is in one piece; *hdr keeps
+ * what was found. */
 static bool tx_checksum(const struct netif_virtio *nv, struct pbuf *p, struct virtio_net_hdr *hdr) {
-    return !nv->csum ||
-           csum_offload_tx(hdr, p->payload, p->len, p->tot_len) != CSUM_TX_SPLIT;
+    if (!nv->csum && LIKELY(!nv->csum_lost)) {
+        return true;
+    }
+    if (csum_offload_tx(hdr, p->payload, p->len, p->tot_len) == CSUM_TX_SPLIT) {
+        return false;
+    }
+    if (nv->csum || hdr->flags == 0) {
+        return true;
+    }
+    if (p->next != NULL) {
+        return false;
+    }
+    csum_offload_finish(hdr, p->payload, p->len);
+    return true;
 }
 
 /* Makes a frame of p, whose reference is taken over: puts the virtio header in front of it. NULL when

@@ -99,6 +99,7 @@ static void checksums_negotiated(struct netif_virtio *nv) {
     const bool csum = virtio_feature_get(features, VIRTIO_NET_F_CSUM);
     if (nv->csum && !csum) {
         netif_tx_drop_backlog(nv); /* their headers ask for what this device does not do */
+        nv->csum_lost = true;
     }
     nv->csum = csum;
     nv->guest_csum = virtio_feature_get(features, VIRTIO_NET_F_GUEST_CSUM);

@@ -135,6 +135,24 @@ static void test_sent(void **state) {
     }
 }
 
+/* The same without a device that makes checksums. */
+static void test_sent_finished(void **state) {
+    const struct virtio_net_hdr none = {0};
+    (void)state;
+    FOR_SHAPES(s) {
+        struct virtio_net_hdr hdr = {0};
+        build(&s);
+        csum_offload_tx(&hdr, frame, frame_len, frame_len);
+        csum_offload_finish(&hdr, frame, frame_len);
+        assert_memory_equal(&hdr, &none, sizeof(none));
+        assert_int_equal(verified(), 0xffff);
+        uint8_t before[FRAME_MAX];
+        memcpy(before, frame, sizeof(frame));
+        csum_offload_finish(&hdr, frame, frame_len); /* nothing is asked for */
+        expect_untouched(&hdr, before);
+    }
+}
+
 /* With IPv4 options the header starts later. */
 static void test_sent_with_options(void **state) {
     (void)state;
@@ -404,6 +422,7 @@ static void test_received_noise(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sent),
+        cmocka_unit_test(test_sent_finished),
         cmocka_unit_test(test_sent_with_options),
         cmocka_unit_test(test_sent_not_asked),
         cmocka_unit_test(test_sent_complete),
