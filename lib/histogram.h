@@ -1,8 +1,8 @@
 /* A histogram of times, or of any whole numbers: log-linear buckets in fixed memory (9 KiB).
  *
- * Each power of two is cut into 32 equal buckets, numbers below 32 have one each. A number read back
- * is the middle of its bucket, so it is wrong by at most 1/64 (1.6 %) of the true one. Minimum,
- * maximum, count and sum are exact. Adding takes a few instructions and no division.
+ * Each power of two is cut into 32 equal buckets, numbers below 32 have one each. A number read
+ * back is the middle of its bucket, so it is wrong by at most 1/64 (1.6 %) of the true one.
+ * Minimum, maximum, count and sum are exact. Adding takes a few instructions and no division.
  *
  * Programs with memory to spare may define more HISTOGRAM_SUB_BITS; each halves the error. */
 #ifndef LIB_HISTOGRAM_H

@@ -1,7 +1,7 @@
 /* Test data that is a function of a seed and a sequence number, so that what comes back can be
  * checked without keeping what was sent. Its first eight bytes are the sequence number, low byte
- * first; no eight bytes in a row occur again at another multiple of eight, so that lost, doubled and
- * misplaced parts show. */
+ * first; no eight bytes in a row occur again at another multiple of eight, so that lost, doubled
+ * and misplaced parts show. */
 #ifndef LIB_PATTERN_H
 #define LIB_PATTERN_H
 

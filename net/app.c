@@ -51,8 +51,8 @@ static void app_tick(const struct config *cfg, const struct app *app, struct app
     }
 }
 
-/* When the loop has something to do though no frame comes: the workload's own time, the next statistics
- * line, the end. */
+/* When the loop has something to do though no frame comes: the workload's own time, the next
+ * statistics line, the end. */
 static uint64_t app_wake_tsc(const struct config *cfg, const struct app *app,
                              const struct app_loop *loop) {
     uint64_t due_ms = UINT64_MAX;

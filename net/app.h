@@ -7,25 +7,25 @@
 #include "lib/util.h"
 #include "net/stats.h"
 
-/* A function that is NULL does nothing, has work for no time, is ready at once, goes on until the time
- * is up, or finds that all went well. */
+/* A function that is NULL does nothing, has work for no time, is ready at once, goes on until
+ * the time is up, or finds that all went well. */
 struct app {
     const struct stats_group *stats; /* its name is that of the workload */
 
-    /* Opens ports. Called once, after stack_init(). False when cfg asks for what cannot be done; the
-     * reason was logged. */
+    /* Opens ports. Called once, after stack_init(). False when cfg asks for what cannot be done;
+     * the reason was logged. */
     bool (*start)(const struct config *cfg);
 
-    /* Whether it can take, or make, traffic; waited_ms after the loop began. Asked in every pass until
-     * it is true, then the ready event is printed. */
+    /* Whether it can take, or make, traffic; waited_ms after the loop began. Asked in every pass
+     * until it is true, then the ready event is printed. */
     bool (*ready)(uint64_t waited_ms);
 
-    /* Its part of a pass: what it sends here reaches the device in the same pass. Returns the things
-     * done, 0 when there were none. Never waits. */
+    /* Its part of a pass: what it sends here reaches the device in the same pass. Returns the
+     * things done, 0 when there were none. Never waits. */
     unsigned (*poll)(void);
 
-    /* The time stamp counter at which poll() has something to do even if no frame comes; UINT64_MAX:
-     * never. For a loop that sleeps. */
+    /* The time stamp counter at which poll() has something to do even if no frame comes;
+     * UINT64_MAX: never. For a loop that sleeps. */
     uint64_t (*wake_tsc)(void);
 
     /* Once a millisecond. */

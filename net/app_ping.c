@@ -112,7 +112,7 @@ static const struct stats_item app_ping_items[] = {
 static const struct stats_group app_ping_group = {
     .name = "ping", .items = app_ping_items, .count = ARRAY_SIZE(app_ping_items)};
 
-/* --- addresses --------------------------------------------------------------------------------- */
+/* --- addresses -------------------------------------------------------------------------------- */
 
 static bool ping_ip6_preferred(const struct netif *netif, const ip6_addr_t *addr) {
     for (unsigned i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
@@ -166,7 +166,7 @@ static bool ping_check_dst(const char *text, ip_addr_t *dst) {
     return true;
 }
 
-/* --- requests and answers ---------------------------------------------------------------------- */
+/* --- requests and answers --------------------------------------------------------------------- */
 
 uint64_t ping_latest(void) {
     return ping.seq;
@@ -253,7 +253,7 @@ static unsigned app_ping_poll(void) {
     return 1;
 }
 
-/* --- life -------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static uint64_t app_ping_wake_tsc(void) {
     return ping.wake_tsc;
@@ -299,8 +299,8 @@ static bool app_ping_ready(uint64_t waited_ms) {
     return ping.started;
 }
 
-/* A request that is on its way is still waited for, so that the verdict does not depend on the moment
- * at which the time was up. */
+/* A request that is on its way is still waited for, so that the verdict does not depend on the
+ * moment at which the time was up. */
 static bool app_ping_done(bool time_is_up) {
     ping.stopping |= time_is_up || (ping.count_max != 0 && ping.sent == ping.count_max);
     if (!ping.stopping || ping.phase != PING_PAUSE) {

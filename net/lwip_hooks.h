@@ -15,8 +15,8 @@ u32_t lwip_hooks_tcp_isn(const ip_addr_t *local_ip, u16_t local_port, const ip_a
  * in one subnet an answer leaves where the question came in. NULL: lwIP decides. */
 struct netif *lwip_hooks_ip4_route(const ip4_addr_t *src, const ip4_addr_t *dest);
 
-/* The VLAN tag of a frame to be sent: the id of vlan= with priority 0; negative: none. Frames with a
- * wrong one never reach lwIP (net/netif_virtio.c). */
+/* The VLAN tag of a frame to be sent: the id of vlan= with priority 0; negative: none. Frames
+ * with a wrong one never reach lwIP (net/netif_virtio.c). */
 s32_t lwip_hooks_vlan(const struct netif *netif);
 
 #endif

@@ -6,8 +6,8 @@
 #include "net/csum_offload.h"
 #include "net/netif_priv.h"
 
-/* A frame that is ready to be sent has nd->hdr_len bytes of virtio header right in front of its first
- * piece, and at most NET_TX_SEG_MAX pieces. Fills seg, returns the number of segments. */
+/* A frame that is ready to be sent has nd->hdr_len bytes of virtio header right in front of its
+ * first piece, and at most NET_TX_SEG_MAX pieces. Fills seg, returns the number of segments. */
 static unsigned tx_segments(const struct net_dev *nd, const struct pbuf *frame,
                             struct vq_seg seg[NET_TX_SEG_MAX]) {
     unsigned n = 0;
@@ -40,8 +40,8 @@ static bool tx_has_headroom(struct pbuf *p, uint8_t hdr_len) {
     return true;
 }
 
-/* Sees to the checksum that lwIP left out. False: once more, when the frame is in one piece; *hdr keeps
- * what was found. */
+/* Sees to the checksum that lwIP left out. False: once more, when the frame is in one piece;
+ * *hdr keeps what was found. */
 static bool tx_checksum(const struct netif_virtio *nv, struct pbuf *p, struct virtio_net_hdr *hdr) {
     if (!nv->csum && LIKELY(!nv->csum_lost)) {
         return true;
@@ -59,8 +59,8 @@ static bool tx_checksum(const struct netif_virtio *nv, struct pbuf *p, struct vi
     return true;
 }
 
-/* Makes a frame of p, whose reference is taken over: puts the virtio header in front of it. NULL when
- * memory is short. */
+/* Makes a frame of p, whose reference is taken over: puts the virtio header in front of it. NULL
+ * when memory is short. */
 static struct pbuf *tx_prepare(const struct netif_virtio *nv, struct pbuf *p) {
     const struct net_dev *nd = nv->nd;
     const unsigned seg_max = nd->tx.vq.num < NET_TX_SEG_MAX ? nd->tx.vq.num : NET_TX_SEG_MAX;

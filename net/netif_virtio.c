@@ -47,8 +47,8 @@ static struct pbuf *rx_wrap(struct pktbuf *frame) {
         custom->custom_free_function = rx_free;
         /* PBUF_POOL says that data follows the header in one piece and stays as it is, so lwIP
          * extends and queues it without a copy. */
-        struct pbuf *p = pbuf_alloced_custom(PBUF_RAW, (u16_t)buf->len, PBUF_POOL, custom, buf->data,
-                                             (u16_t)buf->len);
+        struct pbuf *p = pbuf_alloced_custom(PBUF_RAW, (u16_t)buf->len, PBUF_POOL, custom,
+                                             buf->data, (u16_t)buf->len);
         p->tot_len = (u16_t)left;
         left -= buf->len;
         *link = p;
@@ -57,8 +57,9 @@ static struct pbuf *rx_wrap(struct pktbuf *frame) {
     return first;
 }
 
-/* A copy of the frame; the buffers are given back. Small frames have a pool of their own, so that the
- * acknowledgements which free memory still get in when the pool of full frames is empty. */
+/* A copy of the frame; the buffers are given back. Small frames have a pool of their own, so
+ * that the acknowledgements which free memory still get in when the pool of full frames is
+ * empty. */
 static struct pbuf *rx_copy(struct net_dev *nd, struct pktbuf *frame) {
     const bool small = frame->frame_len <= COPY_SMALL;
     struct pbuf *p = pbuf_alloc(PBUF_RAW_TX, (u16_t)frame->frame_len, small ? PBUF_RAM : PBUF_POOL);
@@ -76,7 +77,7 @@ static struct pbuf *rx_copy(struct net_dev *nd, struct pktbuf *frame) {
     return p;
 }
 
-/* --- checksums --------------------------------------------------------------------------------- */
+/* --- checksums -------------------------------------------------------------------------------- */
 
 /* What lwIP makes and checks itself. The checksum of a packet that is cut into fragments cannot be
  * left to the device, which sees a fragment at a time. UDP knows the size (net/udp_out.h); TCP does
@@ -175,7 +176,7 @@ static void rx_frame(struct netif_virtio *nv, struct pktbuf *frame) {
     }
 }
 
-/* --- life -------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static err_t netif_virtio_init(struct netif *netif) {
     struct netif_virtio *nv = netif->state;

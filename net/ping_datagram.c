@@ -1,8 +1,8 @@
 /* Requests of app=ping as datagrams: ICMP echo for both families, and UDP.
  *
- * Which request a datagram answers is told by the sequence number in the ICMP header, or by the first
- * eight bytes of the data; of shorter data by as many low bytes of the number as there are. UDP
- * without data cannot be told apart and counts as the answer to the latest request. */
+ * Which request a datagram answers is told by the sequence number in the ICMP header, or by the
+ * first eight bytes of the data; of shorter data by as many low bytes of the number as there
+ * are. UDP without data cannot be told apart and counts as the answer to the latest request. */
 #include "lib/assert.h"
 #include "lib/cpu.h"
 #include "lib/pattern.h"
@@ -22,8 +22,8 @@ enum {
     REQUEST_COUNT = 2, /* one is free while the device still holds the other */
 };
 
-/* A request in static memory, as large as they come: the pools have no such pieces. As with received
- * frames (netif_virtio.c) headers go in front of the data, which follows struct pbuf. */
+/* A request in static memory, as large as they come: the pools have no such pieces. As with
+ * received frames (netif_virtio.c) headers go in front of the data, which follows struct pbuf. */
 struct ping_request {
     struct pbuf_custom custom; /* first: what lwIP gives back is the request */
     bool used;
@@ -44,8 +44,8 @@ static void ping_request_free(struct pbuf *p) {
     ((struct ping_request *)(void *)p)->used = false;
 }
 
-/* A packet of header_len bytes, and behind them the data of request seq. NULL while the device holds
- * them all. */
+/* A packet of header_len bytes, and behind them the data of request seq. NULL while the device
+ * holds them all. */
 static struct pbuf *ping_request_make(pbuf_layer layer, uint16_t header_len, uint64_t seq) {
     const struct ping_task *task = ping_datagram.task;
     for (unsigned i = 0; i < REQUEST_COUNT; i++) {
@@ -91,7 +91,7 @@ static uint64_t ping_number(uint64_t low, unsigned bits) {
     return latest - ((latest - low) & mask);
 }
 
-/* --- ICMP -------------------------------------------------------------------------------------- */
+/* --- ICMP ------------------------------------------------------------------------------------- */
 
 static bool ping_icmp_send(uint64_t seq, uint64_t *sent_tsc) {
     const ip_addr_t *dst = &ping_datagram.task->dst;
@@ -163,7 +163,7 @@ static bool ping_icmp_open(const struct ping_task *task) {
 
 const struct ping_transport ping_icmp = {.open = ping_icmp_open, .send = ping_icmp_send};
 
-/* --- UDP --------------------------------------------------------------------------------------- */
+/* --- UDP -------------------------------------------------------------------------------------- */
 
 static bool ping_udp_send(uint64_t seq, uint64_t *sent_tsc) {
     const struct ping_task *task = ping_datagram.task;

@@ -1,7 +1,7 @@
-/* Requests of app=ping over a TCP connection, one after the other; the echo service sends the bytes
- * back. A request that is lost leaves the connection as it is, since TCP may still bring its answer,
- * which then counts as late. After a wrong byte, or when the connection takes no more, the next
- * request gets a new connection. */
+/* Requests of app=ping over a TCP connection, one after the other; the echo service sends the
+ * bytes back. A request that is lost leaves the connection as it is, since TCP may still bring
+ * its answer, which then counts as late. After a wrong byte, or when the connection takes no
+ * more, the next request gets a new connection. */
 #include <string.h>
 
 #include "lib/cpu.h"
