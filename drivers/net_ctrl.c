@@ -263,4 +263,5 @@ int net_ctrl_start(struct net_dev *nd) {
 
 void net_announced(struct net_dev *nd) {
     (void)command(nd, VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, NULL, 0);
+    nd->generation = virtio_pci_generation(&nd->pci); /* the bit is cleared: no flap of the link */
 }

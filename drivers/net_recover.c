@@ -195,7 +195,15 @@ unsigned net_service(struct net_dev *nd, uint64_t now_ms,
     const bool up = status & VIRTIO_NET_S_LINK_UP;
     const uint8_t generation = virtio_pci_generation(&nd->pci);
     if (up != nd->link_up || generation != nd->generation) {
+        /* A link that came back may have another back end behind it. QEMU tells that one where a split
+         * ring stands, by its used index; of a packed ring it does not know. Down and up are two changes,
+         * by which a flap between two looks shows; to announce is one. */
+        const bool flapped = (uint8_t)(generation - nd->generation) >= 2;
         nd->generation = generation;
+        if (up && (!nd->link_up || flapped) && vq_is_packed(nd->rx.vq.layout)) {
+            restart(nd, lost);
+            return NET_CHANGED;
+        }
         (void)net_read_speed(nd);
     }
     if (up != nd->link_up) {

@@ -205,6 +205,7 @@ int net_start(struct net_dev *nd) {
         err = queues_start(nd);
     }
     if (err == ERR_OK) {
+        nd->generation = virtio_pci_generation(&nd->pci); /* first: a later change is noticed */
         err = net_read_status(nd, &status);
     }
     if (err == ERR_OK) {

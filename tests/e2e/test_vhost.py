@@ -104,6 +104,23 @@ def check_counters(guest, before, after, mode):
         assert new["kicks"] - old["kicks"] <= due, (old, new)
 
 
+@case(spins=True)
+def doorbell_each_lap(t):
+    """With event_idx a split ring has no word for "never": the index 0, which the back end did not ask
+    for but left in place, comes by every 65536 frames. That often there is a kick, and no other."""
+    bench = Bench(t, CONNECTS, "mode=poll ip6=off stats=1")
+    assert "event_idx" in bench.guest.wait_event("device")["features"]
+    with Pinger(bench.guest.ns, bench.guest.ip) as pinger:
+        pinger.answers()
+    before = agreed(bench)
+    tcp_echo(bench.guest, pattern(100 * MIB))
+    after = agreed(bench)
+    check_counters(bench.guest, before, after, "poll")
+    old, new = queues(before)[1], queues(after)[1]
+    laps = (new["packets"] - 1) // 65536 - (old["packets"] - 1) // 65536
+    assert laps >= 1 and new["kicks"] - old["kicks"] == laps, (old, new)
+
+
 # What QEMU does at the socket, seconds without a back end. The guest looks at its link once a second.
 OUTAGES = {
     "unnoticed": (LISTENS, 0),
@@ -142,3 +159,31 @@ def restart_amid_echo(bench, seconds):
         with Pinger(bench.guest.ns, bench.guest.ip, limit=0.5) as pinger:
             pinger.answers(limit=12)
         same(receive_all(s), data[MIB // 8:], "TCP echo across the outage")
+
+
+@case(spins=True, layout=["split", "packed"], limit=90)
+def back_end_restarts_silently(t, layout):
+    """The same for a guest that only receives: it sends nothing that could get stuck and show it. Three
+    times, since each time the guest may or may not see its link go down."""
+    bench = Bench(t, LISTENS, "ip6=off stats=1", "packed=on" if layout == "packed" else "")
+    guest = bench.guest
+    bench.ns.add_neighbour(bench.tap, guest.ip, guest.wait_event("device")["mac"])
+    with udp_socket(guest, port=9) as s:
+        assert discarded(guest, s, 400) == 400  # beyond the first lap of the ring
+        for _ in range(3):
+            bench.testpmd.kill()
+            bench.start()
+            deadline = time.monotonic() + 12
+            while discarded(guest, s, 20) < 20:
+                assert time.monotonic() < deadline, "nothing is received any more"
+
+
+def discarded(guest, s, count):
+    """How many of so many datagrams to the discard port arrive, going by the second next statistics."""
+    before = next_stats(guest)["echo"]["udp_discarded"]
+    for number in range(count):
+        s.send(pattern(200, number))
+        if number % 16 == 15:
+            time.sleep(0.02)
+    next_stats(guest)
+    return next_stats(guest)["echo"]["udp_discarded"] - before

@@ -309,6 +309,34 @@ static void test_no_link_at_boot(void **state) {
     expect_traffic();
 }
 
+/* A link that came back can have another back end behind it, which does not know where a packed ring
+ * stands: that begins anew, also when the link went and came between two looks. */
+static void test_link_comes_back(void **state) {
+    FOR_LAYOUTS(layout) {
+        for (unsigned unseen = 0; unseen < 2; unseen++) {
+            begin(state, layout, true);
+            expect_traffic();
+            send(7);
+            virtio_device_configure(&dev, STATUS_OFF, 0);
+            if (!unseen) {
+                assert_int_equal(service(), NET_CHANGED);
+            }
+            virtio_device_configure(&dev, STATUS_OFF, LINK_UP);
+            (void)service();
+            assert_int_equal(nd->restarts, vq_is_packed(layout));
+            assert_int_equal(lost_count, vq_is_packed(layout) ? 7 : 0);
+            assert_int_equal(service(), 0);
+        }
+        begin(state, layout, true); /* other changes are none of the link */
+        virtio_device_configure(&dev, STATUS_OFF, LINK_UP | ANNOUNCE);
+        assert_int_equal(service(), NET_ANNOUNCE);
+        virtio_device_configure(&dev, STATUS_OFF, LINK_UP);
+        assert_int_equal(service(), 0);
+        assert_int_equal(nd->restarts, 0);
+        expect_traffic();
+    }
+}
+
 int main(void) {
 #define NET_CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -323,6 +351,7 @@ int main(void) {
         NET_CASE(test_outage_of_the_link),
         NET_CASE(test_outage_of_the_device),
         NET_CASE(test_no_link_at_boot),
+        NET_CASE(test_link_comes_back),
     };
     return cmocka_run_group_tests_name("net recovery", tests, NULL, NULL);
 }
