@@ -106,6 +106,9 @@ static uint32_t device_read(void *context, unsigned bar, uint64_t off, unsigned 
     struct virtio_device *d = context;
     const unsigned type = find_area(d, bar, off, width);
     const uint32_t at = (uint32_t)off - d->area[type].off;
+    if (d->gone) {
+        return UINT32_MAX;
+    }
     virtio_device_rule(d, !d->reset_pending || (type == COMMON && virtio_device_is_status(at)),
                        "4.1.4.3.2: an access before the reset was over");
     if (is_common(d, type, at, width)) {
@@ -126,6 +129,9 @@ static void device_write(void *context, unsigned bar, uint64_t off, unsigned wid
     struct virtio_device *d = context;
     const unsigned type = find_area(d, bar, off, width);
     const uint32_t at = (uint32_t)off - d->area[type].off;
+    if (d->gone) {
+        return;
+    }
     /* Meanwhile the driver may give up or try again, but not start. */
     const bool gives_up =
         type == COMMON && virtio_device_is_status(at) && (value == 0 || (value & FAILED));

@@ -130,6 +130,7 @@ struct virtio_device {
     unsigned vector_room;       /* different MSI-X entries that it can use at a time */
     uint8_t vectors_refused;    /* events that it cannot map at all, a bit for each */
     bool refuse_features;
+    bool gone; /* as if it was pulled out: reads give all ones, writes do nothing */
     bool any_features; /* the driver may accept what it wants, if it was offered */
     void (*on_config_read)(struct virtio_device *d, uint32_t off); /* may be NULL */
     /* The device interrupts: by a message, with the data of its MSI-X entry, or by its line. */

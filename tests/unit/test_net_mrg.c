@@ -292,6 +292,39 @@ static void test_wrong_counts(void **state) {
     }
 }
 
+static uint16_t *told; /* num_buffers of the frame, where the device wrote it */
+
+/* The device changes its mind before each look of the driver. */
+static void change_mind(void) {
+    static const uint16_t counts[] = {1, UINT16_MAX, 2, 0};
+    static unsigned step;
+    *told = counts[step++ % ARRAY_SIZE(counts)];
+}
+
+/* It is read once, and every value means one thing: a frame, a part of one, or a lie. */
+static void test_count_changes_under_the_reader(void **state) {
+    FOR_LAYOUTS(layout) {
+        for (unsigned i = 0; i < 16; i++) {
+            struct vq_device_buffer b;
+            struct pktbuf *bufs[4];
+            begin(state, layout);
+            assert_true(vq_device_fetch(&dev.queue[RX].ring, &b));
+            told = (uint16_t *)(void *)((uint8_t *)(uintptr_t)b.elem[0].addr + HEADER_AT);
+            vq_device_use(&dev.queue[RX].ring, b.id, HDR + 60);
+            show(RX);
+            for (unsigned skip = 0; skip < i; skip++) {
+                change_mind();
+            }
+            ring_step = change_mind;
+            const unsigned count = net_rx_burst(nd, bufs, 4);
+            ring_step = NULL;
+            ring_drain();
+            assert_int_equal(count + (nd->rx_missing == 1) + nd->rx.vq.broken, 1);
+            check_pool(count + nd->rx_missing);
+        }
+    }
+}
+
 /* The device is reset, or its queue, in the middle of a frame: the part that came is dropped and
  * counted. */
 static void test_reset_in_the_middle(void **state) {
@@ -330,7 +363,7 @@ int main(void) {
         NET_CASE(test_header_garbage),        NET_CASE(test_lengths_at_the_limits),
         NET_CASE(test_runts),                 NET_CASE(test_empty_buffers),
         NET_CASE(test_impossible_counts),     NET_CASE(test_wrong_counts),
-        NET_CASE(test_reset_in_the_middle),
+        NET_CASE(test_reset_in_the_middle),   NET_CASE(test_count_changes_under_the_reader),
     };
     return cmocka_run_group_tests_name("net merged buffers", tests, NULL, NULL);
 }
