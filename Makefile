@@ -92,17 +92,18 @@ $(LWIP_SRC) $(NEWLIB)/lib/libc.a: | $(DEPS_STAMP)
 
 # --- unit tests ----------------------------------------------------------------------------------
 
-# The ring, driver and library code, compiled for the host unchanged: only whole headers of the seam
-# (assert, ring memory, device registers) are replaced, and for virtio-net what drivers/irq.h promises.
-SEAM_ASSERT := -DASSERT_HEADER='"tests/unit/seam_assert.h"'
-SEAM_RING := -DRING_MEM_HEADER='"tests/unit/seam_ring_mem.h"'
-SEAM_STEP := -DRING_MEM_HEADER='"tests/unit/seam_ring_step.h"'
-SEAM_IO := -DMMIO_HEADER='"tests/unit/seam_mmio.h"' -DIO_HEADER='"tests/unit/seam_io.h"'
+# The ring, driver and library code, compiled for the host unchanged: only whole headers of the seams
+# are replaced (assert, device registers; for some tests ring memory, SEAMS_test_...), and for virtio-net
+# what drivers/irq.h promises.
+SEAMS_base := -DASSERT_HEADER='"tests/unit/seam_assert.h"' -DMMIO_HEADER='"tests/unit/seam_mmio.h"' \
+	-DIO_HEADER='"tests/unit/seam_io.h"'
+SEAMS_ring := $(SEAMS_base) -DRING_MEM_HEADER='"tests/unit/seam_ring_mem.h"'
+SEAMS_step := $(SEAMS_base) -DRING_MEM_HEADER='"tests/unit/seam_ring_step.h"'
 MODEL_VQ := tests/model/vq_device.c tests/model/vq_device_buffer.c tests/model/vq_device_split.c \
 	tests/model/vq_device_packed.c
 
-vq_rig := $(SEAM_ASSERT) tests/unit/vq_rig.c tests/unit/vq_rig_run.c $(MODEL_VQ) drivers/vq.c
-pci_rig := $(SEAM_ASSERT) $(SEAM_IO) tests/model/pci_bus.c tests/model/pci_msix.c drivers/pci.c \
+vq_rig := tests/unit/vq_rig.c tests/unit/vq_rig_run.c $(MODEL_VQ) drivers/vq.c
+pci_rig := tests/model/pci_bus.c tests/model/pci_msix.c drivers/pci.c \
 	drivers/pci_assign.c lib/log.c
 irq_rig := $(pci_rig) tests/model/apic.c drivers/irq.c drivers/lapic.c drivers/msix.c lib/wait.c
 virtio_rig := $(pci_rig) $(wildcard tests/model/virtio_device*.c) $(MODEL_VQ) drivers/virtio_pci.c \
@@ -118,15 +119,17 @@ UNIT_test_vq_event := $(vq_rig)
 UNIT_test_vq_notify := $(vq_rig)
 UNIT_test_vq_faults := $(vq_rig)
 UNIT_test_vq_calls := $(vq_rig)
-UNIT_test_vq_order := $(SEAM_ASSERT) $(SEAM_RING) tests/unit/seam_ring_mem.c drivers/vq.c
-UNIT_test_vq_order_packed := $(SEAM_ASSERT) $(SEAM_RING) tests/unit/seam_ring_mem.c drivers/vq.c
-UNIT_test_vq_device := $(SEAM_ASSERT) $(MODEL_VQ)
-UNIT_test_vq_device_rules := $(SEAM_ASSERT) $(MODEL_VQ)
-UNIT_test_vq_device_packed := $(SEAM_ASSERT) $(MODEL_VQ)
-UNIT_test_config := $(SEAM_ASSERT) lib/config.c
-UNIT_test_json := $(SEAM_ASSERT) lib/json.c lib/log.c
-UNIT_test_pktbuf := $(SEAM_ASSERT) lib/pktbuf.c lib/dma.c
-UNIT_test_histogram := $(SEAM_ASSERT) lib/histogram.c
+SEAMS_test_vq_order := ring
+UNIT_test_vq_order := tests/unit/seam_ring_mem.c drivers/vq.c
+SEAMS_test_vq_order_packed := ring
+UNIT_test_vq_order_packed := tests/unit/seam_ring_mem.c drivers/vq.c
+UNIT_test_vq_device := $(MODEL_VQ)
+UNIT_test_vq_device_rules := $(MODEL_VQ)
+UNIT_test_vq_device_packed := $(MODEL_VQ)
+UNIT_test_config := lib/config.c
+UNIT_test_json := lib/json.c lib/log.c
+UNIT_test_pktbuf := lib/pktbuf.c lib/dma.c
+UNIT_test_histogram := lib/histogram.c
 UNIT_test_pattern := lib/pattern.c
 UNIT_test_csum_offload := net/csum_offload.c net/checksum.c
 UNIT_test_pci := $(pci_rig)
@@ -141,8 +144,10 @@ UNIT_test_net_features := $(net_rig)
 UNIT_test_net_ctrl := $(net_rig)
 UNIT_test_net_irq := $(net_rig)
 UNIT_test_net_random := $(net_rig)
-UNIT_test_net_mrg := $(net_rig) $(SEAM_STEP) tests/unit/seam_ring_step.c
-UNIT_test_net_arm := $(net_rig) $(SEAM_STEP) tests/unit/seam_ring_step.c
+SEAMS_test_net_mrg := step
+UNIT_test_net_mrg := $(net_rig) tests/unit/seam_ring_step.c
+SEAMS_test_net_arm := step
+UNIT_test_net_arm := $(net_rig) tests/unit/seam_ring_step.c
 UNIT_test_net_ctrl_answers := $(net_rig)
 UNIT_test_net_restart := $(net_rig)
 UNIT_test_net_changes := $(net_rig)
@@ -155,16 +160,30 @@ UNIT_CFLAGS := -std=gnu11 -Wall -Wextra -Werror -g -O1 -fsanitize=address,undefi
 
 unit: $(foreach t,$(UNIT_TESTS),$(B)/unit/$(t).gcc.ok $(B)/unit/$(t).clang.ok) ## Hosted unit tests, gcc and clang, ASan and UBSan
 
-define unit_rule
-$(B)/unit/$(1).$(2).ok: tests/unit/$(1).c $(filter %.c,$(UNIT_$(1))) $(wildcard tests/unit/*.h tests/model/*.h lib/*.h drivers/*.h net/*.h) | test-deps
+# Objects are shared by all tests with the same compiler and seams.
+unit_seams = $(or $(SEAMS_$(1)),base)
+unit_objects = $(patsubst %.c,$(B)/unit/$(2)/$(unit_seams)/%.o,tests/unit/$(1).c $(UNIT_$(1)))
+
+define unit_object_rule
+$(B)/unit/$(1)/$(3)/%.o: %.c Makefile | test-deps
 	@mkdir -p $$(@D)
+	@echo "  CC      $$< ($(1), $(3))"
+	@$(2) $$(UNIT_CFLAGS) $$(SEAMS_$(3)) -MMD -MP -c $$< -o $$@
+endef
+$(foreach s,base ring step,$(eval $(call unit_object_rule,gcc,$(CC),$(s)))\
+	$(eval $(call unit_object_rule,clang,$(CLANG),$(s))))
+
+define unit_rule
+$(B)/unit/$(1).$(2).ok: $(call unit_objects,$(1),$(2))
 	@echo "  UNIT    $(1) ($(2))"
-	@$(3) $$(UNIT_CFLAGS) tests/unit/$(1).c $$(UNIT_$(1)) -o $(B)/unit/$(1).$(2) -lcmocka
+	@$(3) $$(UNIT_CFLAGS) $$^ -o $(B)/unit/$(1).$(2) -lcmocka
 	@$(B)/unit/$(1).$(2) > $(B)/unit/$(1).$(2).log 2>&1 || { cat $(B)/unit/$(1).$(2).log; exit 1; }
 	@tail -n 1 $(B)/unit/$(1).$(2).log
 	@touch $$@
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call unit_rule,$(t),gcc,$(CC)))$(eval $(call unit_rule,$(t),clang,$(CLANG))))
+
+-include $(foreach t,$(UNIT_TESTS),$(patsubst %.o,%.d,$(call unit_objects,$(t),gcc) $(call unit_objects,$(t),clang)))
 
 # --- boots ---------------------------------------------------------------------------------------
 

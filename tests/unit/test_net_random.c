@@ -85,7 +85,8 @@ static void move_send(void) {
         if (in_flight[i]) {
             continue;
         }
-        in_flight[i] = send_frame(i, 60 + unit_below(&rnd, 1400), 1 + unit_below(&rnd, 16));
+        const uint32_t len = 60 + unit_below(&rnd, 1400);
+        in_flight[i] = send_frame(i, len, 1 + unit_below(&rnd, 16));
         accepted += in_flight[i];
     }
 }
@@ -272,7 +273,7 @@ static void test_conservation(void **state) {
         move_arm,     move_receive,  move_receive,  move_show, move_show,  move_show, move_transmit,
         move_service, move_transmit, move_transmit, move_fault, move_trouble};
     uint64_t frames = 0, resets = 0, restarts = 0;
-    for (unsigned run = 0; run < 160; run++) {
+    for (unsigned run = 0; run < 200; run++) {
         begin(state, run % 4);
         for (unsigned n = 0; n < 600; n++) {
             moves[unit_below(&rnd, ARRAY_SIZE(moves))]();
