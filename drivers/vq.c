@@ -167,16 +167,19 @@ static void vq_check_order(const struct vq *q, uint32_t buffers) {
     ASSERT(at - first + q->free_count == q->num);
 }
 
-static void vq_check_indices(const struct vq *q, uint32_t outstanding) {
+static void vq_check_indices(const struct vq *q, uint32_t outstanding, uint32_t buffers) {
     const struct vq_split *s = &q->split;
     const struct vq_packed *p = &q->packed;
     if (vq_is_packed(q->layout)) {
         ASSERT(p->avail_slot < q->num);
         ASSERT(p->used_slot < q->num);
         ASSERT((p->used_slot + outstanding) % q->num == p->avail_slot);
+        const bool lap = p->used_slot + outstanding >= q->num;
+        const uint16_t differ = p->used_flags ^ p->avail_flags;
+        ASSERT((differ & VIRTQ_DESC_F_AVAIL) == (lap ? VIRTQ_DESC_F_AVAIL : 0));
         ASSERT(p->added_count <= outstanding);
     } else {
-        ASSERT(idx_diff(s->avail_idx, s->used_idx) <= q->num);
+        ASSERT(idx_diff(s->avail_idx, s->used_idx) == buffers);
         ASSERT(idx_diff(s->published_idx, s->used_idx) <= idx_diff(s->avail_idx, s->used_idx));
     }
 }
@@ -193,7 +196,7 @@ void vq_check(const struct vq *q) {
         }
     }
     ASSERT(outstanding + q->free_count == q->num);
-    vq_check_indices(q, outstanding);
+    vq_check_indices(q, outstanding, buffers);
     if (vq_is_in_order(q->layout)) {
         vq_check_order(q, buffers);
     } else {

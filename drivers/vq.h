@@ -19,9 +19,10 @@
  *     one outstanding buffer; all free descriptors together are free_count
  *   - in order: the outstanding buffers lie one behind the other, from the one that is used next to
  *     the next descriptor to fill; an id is the number of the first descriptor
- *   - split: available index >= published index >= used index, at most num apart (modulo 2^16)
+ *   - split: available index >= published index >= used index (modulo 2^16); from the first to the
+ *     last are as many as there are outstanding buffers
  *   - packed: the next slot to fill is as far ahead of the next one to be used, around the ring, as
- *     there are outstanding descriptors
+ *     there are outstanding descriptors; the wrap counters differ when the end lies between
  *
  * The device is not trusted: what it writes is read once, checked, then used. A value that breaks
  * the protocol sets `broken`, counts in `device_errors`, and ends all further use of the ring until
@@ -71,9 +72,9 @@ struct vq_done {
 
 /* Our own record of a buffer id. Never shared with the device, so it can be trusted. */
 struct vq_slot {
-    void *token;      /* not NULL while the buffer is outstanding */
-    uint32_t in_len;  /* bytes that the device may write */
-    uint16_t n_desc;  /* descriptors of the buffer, in the ring */
+    void *token;     /* not NULL while the buffer is outstanding */
+    uint32_t in_len; /* bytes that the device may write */
+    uint16_t n_desc; /* descriptors of the buffer, in the ring */
     union {
         uint16_t next;      /* out of order: next descriptor of the chain, or of the free list */
         uint16_t avail_idx; /* split, in order: its place among all buffers */
@@ -213,13 +214,12 @@ ALWAYS_INLINE uint64_t vq_seg_bytes(const struct vq_seg *seg, uint32_t from, uin
 #include "drivers/vq_split.h"
 
 /* Makes one buffer available: n_out segments that the device reads, then n_in that it writes. Needs
- * 1 <= n_out + n_in <= num, vq_slots_needed(n_out + n_in) <= q->free_count, less than 2^32 bytes in
- * all, and a token that is not NULL. Not visible to the device before vq_publish(). */
+ * 1 <= n_out + n_in, vq_slots_needed(n_out + n_in) <= q->free_count, less than 2^32 bytes in all,
+ * and a token that is not NULL. Not visible to the device before vq_publish(). */
 ALWAYS_INLINE void vq_add(struct vq *q, enum vq_layout layout, const struct vq_seg *seg,
                           uint16_t n_out, uint16_t n_in, void *token) {
     ASSERT_HOT(layout == q->layout);
     ASSERT_HOT((uint32_t)n_out + n_in >= 1);
-    ASSERT_HOT((uint32_t)n_out + n_in <= q->num);
     ASSERT_HOT(vq_slots_needed(q, (uint32_t)n_out + n_in) <= q->free_count);
     ASSERT_HOT(vq_seg_bytes(seg, 0, (uint32_t)n_out + n_in) <= UINT32_MAX); /* 2.7.5.2 */
     ASSERT_HOT(token != NULL);

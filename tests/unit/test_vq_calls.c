@@ -211,6 +211,8 @@ static void test_check_sees_packed_damage(void **state) {
         expect_damage();
         q.packed.added_count = 3; /* more than is outstanding */
         expect_damage();
+        q.packed.used_flags ^= VQ_PACKED_WRAP; /* of another lap */
+        expect_damage();
     }
 }
 
