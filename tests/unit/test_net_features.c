@@ -1,5 +1,5 @@
 /* Which features of virtio-net are negotiated, and the transport as they shape it: layouts, doorbells. */
-#include "tests/unit/net_rig.h"
+#include "tests/unit/net_life.h"
 
 #include <stdio.h>
 
@@ -161,6 +161,45 @@ static void test_layouts(void **state) {
     }
 }
 
+/* --- speed ------------------------------------------------------------------------------------ */
+
+/* 5.1.4.2: what is neither a speed nor a duplex is unknown, and not printed. */
+static void test_speed(void **state) {
+    static const struct {
+        uint32_t speed;
+        uint8_t duplex;
+        const char *printed;
+    } cases[] = {
+        {0, 0, "\"speed_mbps\":0,\"duplex\":\"half\""},
+        {10000, 1, "\"speed_mbps\":10000,\"duplex\":\"full\""},
+        {0x7fffffff, 1, "\"speed_mbps\":2147483647,\"duplex\":\"full\""},
+        {0x80000000, 1, ",\"duplex\":\"full\""},
+        {UINT32_MAX, 0xff, ",\"mode\":\"poll\""},
+        {25000, 2, "\"speed_mbps\":25000,\"mode\""},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        again(state);
+        offer(VIRTIO_NET_F_SPEED_DUPLEX);
+        memcpy(dev.config + 12, &cases[i].speed, 4);
+        dev.config[16] = cases[i].duplex;
+        tx_begin();
+        assert_int_equal(nd->speed, cases[i].speed);
+        assert_int_equal(nd->duplex, cases[i].duplex);
+        const char *text = strstr(capture_text, "\"buffers\"");
+        assert_non_null(text);
+        if (strstr(text, cases[i].printed) == NULL) {
+            fail_msg("no %s in %s", cases[i].printed, text);
+        }
+        assert_int_equal(strstr(text, "speed") != NULL, cases[i].speed <= 0x7fffffff);
+        assert_int_equal(strstr(text, "duplex") != NULL, cases[i].duplex <= 1);
+        /* Not told any more. */
+        virtio_device_offer(&dev, VIRTIO_NET_F_SPEED_DUPLEX, false);
+        restart();
+        assert_true(nd->speed > VIRTIO_NET_SPEED_MAX && nd->duplex > VIRTIO_NET_DUPLEX_FULL);
+        expect_traffic();
+    }
+}
+
 /* --- doorbells -------------------------------------------------------------------------------- */
 
 /* The device's own names for queues: large, and none of them a number of a queue. */
@@ -274,6 +313,7 @@ int main(void) {
         NET_CASE(test_each_feature_alone),
         NET_CASE(test_features_without_registers),
         NET_CASE(test_layouts),
+        NET_CASE(test_speed),
         NET_CASE(test_doorbell_forms),
         NET_CASE(test_position_wraps),
         NET_CASE(test_doorbell_cannot_hold_position),
