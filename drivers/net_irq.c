@@ -114,20 +114,14 @@ const char *net_irq_name(const struct net_dev *nd) {
 
 /* --- at run time ------------------------------------------------------------------------------- */
 
+/* A caller whose frames wait for room receives none, so to ask for received ones as well would find
+ * them at once and never let it sleep. */
 bool net_arm(struct net_dev *nd, bool tx_waits) {
-    const enum vq_layout layout = nd->rx.vq.layout;
-    bool work = false;
-    if (vq_event_on(&nd->rx.vq, layout)) {
-        nd->rx.stats.rechecks_hit++;
-        work = true;
-    }
-    if (tx_waits) {
-        const uint16_t half = vq_pending_count(&nd->tx.vq, layout) / 2;
-        if (vq_event_on_after(&nd->tx.vq, layout, half)) {
-            nd->tx.stats.rechecks_hit++;
-            work = true;
-        }
-    }
+    struct net_queue *queue = tx_waits ? &nd->tx : &nd->rx;
+    const enum vq_layout layout = queue->vq.layout;
+    const uint16_t count = tx_waits ? vq_pending_count(&queue->vq, layout) / 2 : 1;
+    const bool work = vq_event_on_after(&queue->vq, layout, count);
+    queue->stats.rechecks_hit += work;
     return work;
 }
 
