@@ -110,7 +110,7 @@ virtio_rig := $(pci_rig) $(wildcard tests/model/virtio_device*.c) $(MODEL_VQ) dr
 	drivers/virtio_features.c drivers/vq.c
 net_rig := $(virtio_rig) drivers/virtio_net.c $(wildcard drivers/net_*.c) drivers/msix.c \
 	drivers/lapic.c tests/model/apic.c tests/unit/seam_irq.c lib/wait.c lib/config.c lib/dma.c \
-	lib/json.c lib/pktbuf.c
+	lib/json.c lib/mac.c lib/pktbuf.c
 UNIT_test_vq := $(vq_rig)
 UNIT_test_vq_random := $(vq_rig)
 UNIT_test_vq_in_order := $(vq_rig)

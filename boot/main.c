@@ -16,6 +16,7 @@
 #include "lib/panic.h"
 #include "net/app_crash_test.h"
 #include "net/app_echo.h"
+#include "net/app_fwd.h"
 #include "net/app_ping.h"
 #include "net/stack.h"
 
@@ -113,6 +114,7 @@ static int init_pci(void) {
 static const struct app *const apps[] = {
     [CONFIG_APP_ECHO] = &app_echo,
     [CONFIG_APP_PING] = &app_ping,
+    [CONFIG_APP_FWD] = &app_fwd,
 };
 
 void user_main(void) {
@@ -144,7 +146,6 @@ void user_main(void) {
     if (pci_err != ERR_OK || net_probe(&config) != ERR_OK || !stack_init(&config)) {
         fail();
     }
-    dma_lock();
     const enum exit_status status = app_run(&config, apps[config.app]);
     net_stop_all();
     exit_guest(status);

@@ -153,6 +153,66 @@ ALWAYS_INLINE bool tx_add_body(struct net_dev *nd, const struct vq_seg *seg, uns
     return true;
 }
 
+/* All zero: no checksum to make, no segments, and num_buffers counts in the other direction only
+ * (5.1.6.2). A received frame brings the header that the device wrote. */
+ALWAYS_INLINE void tx_zero_header(const struct net_dev *nd, uint8_t *header) {
+    static const struct virtio_net_hdr zero;
+    if (__builtin_memcmp(header, &zero, sizeof(zero)) != 0) {
+        __builtin_memset(header, 0, nd->hdr_len);
+    }
+}
+
+/* The buffers of a frame as segments. Returns their number, more than NET_TX_SEG_MAX when these do not
+ * suffice. */
+ALWAYS_INLINE unsigned tx_segments(const struct net_dev *nd, const struct pktbuf *frame,
+                                   struct vq_seg seg[NET_TX_SEG_MAX]) {
+    unsigned n = 0;
+    seg[n].addr = dma_addr_of(frame->data - nd->hdr_len);
+    seg[n++].len = frame->len + nd->hdr_len;
+    for (const struct pktbuf *buf = frame->next; UNLIKELY(buf != NULL); buf = buf->next) {
+        if (n == NET_TX_SEG_MAX) {
+            return NET_TX_SEG_MAX + 1;
+        }
+        if (buf->len > 0) { /* a segment of a ring is never empty */
+            seg[n].addr = dma_addr_of(buf->data);
+            seg[n++].len = buf->len;
+        }
+    }
+    return n;
+}
+
+ALWAYS_INLINE unsigned tx_burst_body(struct net_dev *nd, struct pktbuf **frames, unsigned count,
+                                     enum vq_layout layout) {
+    struct net_queue *tx = &nd->tx;
+    struct vq_seg seg[NET_TX_SEG_MAX];
+    unsigned i = 0;
+    ASSERT_HOT(count <= NET_BURST_MAX);
+    if (UNLIKELY(!nd->link_up || tx->vq.broken)) {
+        return 0;
+    }
+    for (; i < count; i++) {
+        struct pktbuf *frame = frames[i];
+        const unsigned n = tx_segments(nd, frame, seg);
+        if (UNLIKELY(frame->frame_len > nd->tx_len_max || n > NET_TX_SEG_MAX || n > tx->vq.num)) {
+            tx->stats.drop_too_long++;
+            pktbuf_put_frame(frame);
+            continue;
+        }
+        if (UNLIKELY(vq_slots_needed(&tx->vq, n) > tx->vq.free_count)) {
+            tx->stats.ring_full++;
+            break;
+        }
+        tx_zero_header(nd, frame->data - nd->hdr_len);
+        vq_add(&tx->vq, layout, seg, (uint16_t)n, 0, frame);
+        tx->stats.packets++;
+        tx->stats.bytes += frame->frame_len;
+    }
+    if (vq_unpublished(&tx->vq, layout)) {
+        burst_publish(tx, layout);
+    }
+    return i;
+}
+
 ALWAYS_INLINE void tx_flush_body(struct net_dev *nd, enum vq_layout layout) {
     if (vq_unpublished(&nd->tx.vq, layout) && LIKELY(!nd->tx.vq.broken)) {
         burst_publish(&nd->tx, layout);

@@ -4,6 +4,7 @@
 #include "lib/cpu.h"
 #include "lib/dma.h"
 #include "lib/err.h"
+#include "lib/mac.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,50 +14,20 @@ enum {
     ACK_OFF = 64,      /* of the byte that the device writes: on a cache line of its own */
     COMMAND_SIZE = 128,
     TIMEOUT_MS = 1000,
-    MAC_LEN = 6,
 };
 
 /* --- keys -------------------------------------------------------------------------------------- */
 
-static bool parse_hex_byte(const char **text, uint8_t *byte) {
-    unsigned value = 0;
-    for (unsigned i = 0; i < 2; i++) {
-        const char c = *(*text)++;
-        const unsigned digit = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
-                               : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
-                               : c >= 'A' && c <= 'F' ? (unsigned)(c - 'A') + 10
-                                                      : 16;
-        if (digit == 16) {
-            return false;
-        }
-        value = value * 16 + digit;
-    }
-    *byte = (uint8_t)value;
-    return true;
-}
-
-static bool parse_mac(const char *text, uint8_t mac[MAC_LEN]) {
-    for (unsigned i = 0; i < MAC_LEN; i++) {
-        if ((i > 0 && *text++ != ':') || !parse_hex_byte(&text, &mac[i])) {
-            return false;
-        }
-    }
-    const bool zero = (mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5]) == 0;
-    return (*text == '\0' || *text == ',') && (mac[0] & 1) == 0 && !zero;
-}
-
 /* Entry nd->index of the list; an empty one leaves the device its own address. */
 static int mac_config(struct net_dev *nd, const char *list) {
-    for (unsigned i = 0; i < nd->index && list != NULL; i++) {
-        list = strchr(list, ',');
-        list = list != NULL ? list + 1 : NULL;
-    }
-    if (list == NULL || *list == '\0' || *list == ',') {
+    switch (mac_parse_entry(list, nd->index, nd->ctrl.mac)) {
+    case MAC_NONE:
         return ERR_OK;
-    }
-    if (!parse_mac(list, nd->ctrl.mac)) {
-        NET_ERROR(nd, "mac=%s: must be a unicast address like 02:00:00:00:00:01", list);
+    case MAC_BAD:
+        NET_ERROR(nd, "mac=%s: must be unicast addresses like 02:00:00:00:00:01", list);
         return ERR_CONFIG;
+    case MAC_GIVEN:
+        break;
     }
     if (!net_has(nd, VIRTIO_NET_F_CTRL_MAC_ADDR)) {
         NET_ERROR(nd, "mac=: feature ctrl_mac_addr is not offered or masked");

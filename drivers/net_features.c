@@ -45,6 +45,10 @@ int net_features_wanted(const struct config *cfg, struct virtio_features *wanted
     if (cfg->ring == CONFIG_RING_SPLIT) {
         virtio_feature_clear(wanted, VIRTIO_F_RING_PACKED);
     }
+    if (config_is_raw(cfg)) { /* frames are sent on as they come, so their checksums have to be whole */
+        virtio_feature_clear(wanted, VIRTIO_NET_F_CSUM);
+        virtio_feature_clear(wanted, VIRTIO_NET_F_GUEST_CSUM);
+    }
     return ERR_OK;
 }
 
@@ -130,6 +134,10 @@ int net_negotiate(struct net_dev *nd) {
     }
     virtio_pci_limit(v, &nd->features);
     virtio_feature_close(&nd->features);
+    if (nd->raw && nd->mode == CONFIG_MODE_POLL && !net_has(nd, VIRTIO_F_RING_PACKED)) {
+        /* The flags of a split ring can say "never"; an index only "not for the next 65535". */
+        virtio_feature_clear(&nd->features, VIRTIO_F_EVENT_IDX);
+    }
     int err = check_features(nd);
     if (err == ERR_OK) {
         err = negotiate_mtu(nd);

@@ -36,6 +36,11 @@ bool net_tx_add(struct net_dev *nd, const struct vq_seg *seg, unsigned n, uint32
     FOR_LAYOUT(nd->tx.vq.layout, TX_ADD);
 }
 
+unsigned net_tx_burst(struct net_dev *nd, struct pktbuf **frames, unsigned count) {
+#define TX_BURST(layout) tx_burst_body(nd, frames, count, layout)
+    FOR_LAYOUT(nd->tx.vq.layout, TX_BURST);
+}
+
 void net_tx_flush(struct net_dev *nd) {
 #define TX_FLUSH(layout) tx_flush_body(nd, layout)
     FOR_LAYOUT(nd->tx.vq.layout, TX_FLUSH);

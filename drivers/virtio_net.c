@@ -14,6 +14,7 @@
 enum {
     POOL_SPARE_MIN = 64,    /* beside the ring's own */
     POOL_SPARE_MAX = 32768,
+    POOL_SPARE_RAW = 2048, /* no stack keeps frames, but transmit rings of a forwarder do */
     CTRL_QUEUE_SIZE = 16,
     CTRL_DESCRIPTORS = 2,   /* of a command */
 };
@@ -127,7 +128,7 @@ static int ctrl_allocate(struct net_dev *nd) {
 /* Packet buffers: those that fill the ring, and many more for frames that the stack holds while TCP
  * peers do not read. Unused ones cost nothing, so most of `budget`, this device's share of the memory,
  * becomes buffers. */
-static int pool_allocate(struct net_dev *nd, size_t budget) {
+static int pool_allocate(struct net_dev *nd, const struct config *cfg, size_t budget) {
     const uint32_t num = nd->rx.vq.num;
     /* At least what 5.1.6.3.1 wants, whatever the MTU. */
     const uint32_t room = NET_ETH_HDR_LEN + NET_VLAN_TAG_LEN +
@@ -140,7 +141,8 @@ static int pool_allocate(struct net_dev *nd, size_t budget) {
                   (unsigned)(num + POOL_SPARE_MIN), stride, budget >> 10);
         return ERR_RESOURCE;
     }
-    return pktbuf_pool_init(&nd->pool, (uint32_t)min_u64(affordable, num + POOL_SPARE_MAX), room);
+    const uint32_t spare = config_is_raw(cfg) ? POOL_SPARE_RAW : POOL_SPARE_MAX;
+    return pktbuf_pool_init(&nd->pool, (uint32_t)min_u64(affordable, num + spare), room);
 }
 
 static int allocate(struct net_dev *nd, const struct config *cfg, size_t budget) {
@@ -165,7 +167,7 @@ static int allocate(struct net_dev *nd, const struct config *cfg, size_t budget)
         return err;
     }
     const size_t used = before - dma_free_bytes();
-    return pool_allocate(nd, budget > used ? budget - used : 0);
+    return pool_allocate(nd, cfg, budget > used ? budget - used : 0);
 }
 
 int net_queue_start(struct net_dev *nd, struct net_queue *queue) {
@@ -333,6 +335,8 @@ int net_probe(const struct config *cfg) {
             .index = net_dev_count,
             .wanted = wanted,
             .need_packed = cfg->ring == CONFIG_RING_PACKED,
+            .raw = config_is_raw(cfg),
+            .ctrl.promiscuous = config_is_raw(cfg),
             .mode = cfg->mode,
         };
         const int err = bring_up(nd, &pci_devs[i], cfg, dma_free_bytes() / left--);

@@ -132,6 +132,7 @@ struct net_dev {
     uint8_t hdr_len; /* bytes of the virtio header in front of each frame */
     bool mrg_rxbuf;  /* frames may come in several buffers */
     bool need_packed; /* the user asked for ring=packed */
+    bool raw;         /* a workload drives the rings itself */
     bool link_up;
     bool running; /* between DRIVER_OK and a reset */
     uint32_t mode;     /* enum config_mode */
@@ -187,6 +188,12 @@ ALWAYS_INLINE bool net_rx_can_keep(const struct net_dev *nd) {
  * net_tx_flush(). */
 bool net_tx_add(struct net_dev *nd, const struct vq_seg *seg, unsigned n, uint32_t len,
                 void *token);
+
+/* Sends up to count frames in packet buffers (at most NET_BURST_MAX), as net_rx_burst() gives them or
+ * in one buffer each, and publishes once. The nd->hdr_len bytes in front of data become the virtio
+ * header. Returns how many were taken, 0 while the link is down: the others stay the caller's. The
+ * token of a frame is its first buffer; a frame that is too long is counted and put back at once. */
+unsigned net_tx_burst(struct net_dev *nd, struct pktbuf **frames, unsigned count);
 
 /* Publishes what net_tx_add() queued, rings the doorbell when the device asks for it. */
 void net_tx_flush(struct net_dev *nd);

@@ -7,14 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A choice whose meaning this version does not have yet is named, so that the error can say so. */
 struct config_choice {
     const char *name;
     uint32_t value;
-    bool absent;
 };
 
-enum config_type { CONFIG_CHOICE, CONFIG_NUMBER, CONFIG_TEXT };
+enum config_type { CONFIG_CHOICE, CONFIG_NUMBER, CONFIG_NUMBER64, CONFIG_TEXT };
 
 struct config_key {
     const char *name;
@@ -22,54 +20,82 @@ struct config_key {
     size_t offset;
     size_t size; /* of the text, zero included */
     const struct config_choice *choices;
-    uint32_t min, max;
-    uint32_t app_mask; /* the workloads that know this key, 0: all */
+    uint64_t min, max;
+    uint32_t app_mask; /* the workloads that know this key; a name may stand for two keys */
 };
 
 static const struct config_choice config_apps[] = {
-    {"echo", CONFIG_APP_ECHO, false},
-    {"ping", CONFIG_APP_PING, false},
-    {"crash-test", CONFIG_APP_CRASH_TEST, false},
-    {"fwd", 0, true},
-    {"gen", 0, true},
-    {"sink", 0, true},
-    {NULL, 0, false},
+    {"echo", CONFIG_APP_ECHO},
+    {"ping", CONFIG_APP_PING},
+    {"fwd", CONFIG_APP_FWD},
+    {"gen", CONFIG_APP_GEN},
+    {"sink", CONFIG_APP_SINK},
+    {"crash-test", CONFIG_APP_CRASH_TEST},
+    {NULL, 0},
 };
 
 static const struct config_choice config_rings[] = {
-    {"auto", CONFIG_RING_AUTO, false},
-    {"split", CONFIG_RING_SPLIT, false},
-    {"packed", CONFIG_RING_PACKED, false},
-    {NULL, 0, false},
+    {"auto", CONFIG_RING_AUTO},
+    {"split", CONFIG_RING_SPLIT},
+    {"packed", CONFIG_RING_PACKED},
+    {NULL, 0},
 };
 
 static const struct config_choice config_modes[] = {
-    {"poll", CONFIG_MODE_POLL, false},
-    {"irq", CONFIG_MODE_IRQ, false},
-    {"adaptive", CONFIG_MODE_ADAPTIVE, false},
-    {NULL, 0, false},
+    {"poll", CONFIG_MODE_POLL},
+    {"irq", CONFIG_MODE_IRQ},
+    {"adaptive", CONFIG_MODE_ADAPTIVE},
+    {NULL, 0},
 };
 
 static const struct config_choice config_protos[] = {
-    {"icmp", CONFIG_PROTO_ICMP, false},
-    {"udp", CONFIG_PROTO_UDP, false},
-    {"tcp", CONFIG_PROTO_TCP, false},
-    {NULL, 0, false},
+    {"icmp", CONFIG_PROTO_ICMP},
+    {"udp", CONFIG_PROTO_UDP},
+    {"tcp", CONFIG_PROTO_TCP},
+    {NULL, 0},
+};
+
+static const struct config_choice config_gen_protos[] = {
+    {"udp", CONFIG_PROTO_UDP},
+    {"tcp", CONFIG_PROTO_TCP},
+    {NULL, 0},
+};
+
+static const struct config_choice config_fwds[] = {
+    {"io", CONFIG_FWD_IO},
+    {"mac", CONFIG_FWD_MAC},
+    {"macswap", CONFIG_FWD_MACSWAP},
+    {"5tswap", CONFIG_FWD_5TSWAP},
+    {"icmpecho", CONFIG_FWD_ICMPECHO},
+    {NULL, 0},
+};
+
+static const struct config_choice config_payloads[] = {
+    {"pattern", CONFIG_PAYLOAD_PATTERN},
+    {"fixed", CONFIG_PAYLOAD_FIXED},
+    {NULL, 0},
 };
 
 enum {
-    APPS_ALL = 0,
     APPS_PING = 1 << CONFIG_APP_PING,
+    APPS_FWD = 1 << CONFIG_APP_FWD,
+    APPS_GEN = 1 << CONFIG_APP_GEN,
+    APPS_SINK = 1 << CONFIG_APP_SINK,
     APPS_CRASH_TEST = 1 << CONFIG_APP_CRASH_TEST,
+    APPS_RAW = APPS_FWD | APPS_GEN | APPS_SINK,
+    APPS_ALL = APPS_RAW | APPS_PING | APPS_CRASH_TEST | 1 << CONFIG_APP_ECHO,
 };
 
 #define CHOICE(key, list, apps)                                                                    \
     {#key, CONFIG_CHOICE, offsetof(struct config, key), 0, list, 0, 0, apps}
 #define NUMBER(key, min, max, apps)                                                                \
     {#key, CONFIG_NUMBER, offsetof(struct config, key), 0, NULL, min, max, apps}
-#define TEXT(key, apps)                                                                            \
-    {#key, CONFIG_TEXT, offsetof(struct config, key), sizeof(((struct config *)0)->key),           \
-     NULL, 0, 0, apps}
+#define NUMBER64(key, min, max, apps)                                                              \
+    {#key, CONFIG_NUMBER64, offsetof(struct config, key), 0, NULL, min, max, apps}
+#define TEXT_NAMED(name, key, apps)                                                                \
+    {name, CONFIG_TEXT, offsetof(struct config, key), sizeof(((struct config *)0)->key), NULL, 0,  \
+     0, apps}
+#define TEXT(key, apps) TEXT_NAMED(#key, key, apps)
 
 static const struct config_key config_keys[] = {
     CHOICE(app, config_apps, APPS_ALL),
@@ -88,16 +114,40 @@ static const struct config_key config_keys[] = {
     NUMBER(vlan, 1, 4094, APPS_ALL),
     TEXT(coalesce, APPS_ALL),
     TEXT(kind, APPS_CRASH_TEST),
-    TEXT(dst, APPS_PING),
+    TEXT(dst, APPS_PING | APPS_GEN),
     CHOICE(proto, config_protos, APPS_PING),
+    CHOICE(proto, config_gen_protos, APPS_GEN),
     NUMBER(port, 1, 65535, APPS_PING),
     NUMBER(count, 0, 1000000000, APPS_PING),
     NUMBER(size, 0, 65000, APPS_PING),
     NUMBER(interval_us, 0, 10000000, APPS_PING),
     NUMBER(timeout_ms, 1, 60000, APPS_PING),
+    NUMBER(burst, 1, 64, APPS_RAW),
+    NUMBER(steal_us, 1, 1000000, APPS_RAW),
+    CHOICE(fwd, config_fwds, APPS_FWD),
+    NUMBER(delay_cycles, 0, 10000000, APPS_FWD),
+    TEXT(dst_mac, APPS_FWD | APPS_GEN),
+    TEXT(rate, APPS_GEN),
+    TEXT(linerate, APPS_GEN),
+    TEXT(pace, APPS_GEN),
+    TEXT_NAMED("size", sizes, APPS_GEN),
+    TEXT(src, APPS_GEN),
+    TEXT(sport, APPS_GEN),
+    TEXT(dport, APPS_GEN),
+    TEXT(src_mac, APPS_GEN),
+    NUMBER(qinq, 1, 4094, APPS_GEN),
+    CHOICE(payload, config_payloads, APPS_GEN),
+    NUMBER(catchup, 0, 1000000, APPS_GEN),
+    NUMBER(rx, 0, 1, APPS_GEN),
+    NUMBER(drain_ms, 0, 60000, APPS_GEN),
+    NUMBER64(frames, 0, UINT64_MAX / 10 - 1, APPS_GEN | APPS_SINK),
+    NUMBER(flows, 1, 1 << 20, APPS_GEN | APPS_SINK),
+    NUMBER(seed, 0, UINT32_MAX, APPS_GEN | APPS_SINK),
+    NUMBER(check, 0, 1, APPS_GEN | APPS_SINK),
+    NUMBER(loss_ppm, 0, 1000000, APPS_GEN | APPS_SINK),
 };
 
-_Static_assert(ARRAY_SIZE(config_keys) <= 32, "config_parse() marks the keys seen in 32 bits");
+_Static_assert(ARRAY_SIZE(config_keys) <= 64, "config_parse() marks the keys seen in 64 bits");
 
 struct config_error {
     char *text;
@@ -112,44 +162,33 @@ static int PRINTF_LIKE(2, 3) config_fail(struct config_error *error, const char 
     return ERR_CONFIG;
 }
 
-static void *config_field(struct config *cfg, const struct config_key *key) {
-    return (char *)cfg + key->offset;
-}
-
 static int config_set_choice(const struct config_key *key, uint32_t *field, const char *value,
                              struct config_error *error) {
     char known[96] = "";
     for (const struct config_choice *c = key->choices; c->name != NULL; c++) {
         if (strcmp(c->name, value) == 0) {
-            if (c->absent) {
-                return config_fail(error, "%s=%s: this version of Ringlet does not have it yet",
-                                   key->name, value);
-            }
             *field = c->value;
             return ERR_OK;
         }
-        if (!c->absent) {
-            size_t used = strlen(known);
-            snprintf(known + used, sizeof(known) - used, " %s", c->name);
-        }
+        const size_t used = strlen(known);
+        snprintf(known + used, sizeof(known) - used, " %s", c->name);
     }
     return config_fail(error, "%s=%s: unknown value; known are:%s", key->name, value, known);
 }
 
-static int config_set_number(const struct config_key *key, uint32_t *field, const char *value,
+static int config_set_number(const struct config_key *key, uint64_t *number, const char *value,
                              struct config_error *error) {
-    uint64_t number = 0;
     bool good = value[0] != '\0';
+    *number = 0;
     for (const char *c = value; *c != '\0' && good; c++) {
         good = *c >= '0' && *c <= '9';
-        number = number * 10 + (uint64_t)(*c - '0');
-        good = good && number <= key->max;
+        *number = *number * 10 + (uint64_t)(*c - '0');
+        good = good && *number <= key->max;
     }
-    if (!good || number < key->min) {
-        return config_fail(error, "%s=%s: must be a whole number from %u to %u", key->name, value,
-                           (unsigned)key->min, (unsigned)key->max);
+    if (!good || *number < key->min) {
+        return config_fail(error, "%s=%s: must be a whole number from %llu to %llu", key->name,
+                           value, (unsigned long long)key->min, (unsigned long long)key->max);
     }
-    *field = (uint32_t)number;
     return ERR_OK;
 }
 
@@ -165,43 +204,57 @@ static int config_set_text(const struct config_key *key, char *field, const char
     return ERR_OK;
 }
 
-static int config_word(struct config *cfg, char *word, uint32_t *seen, struct config_error *error) {
+static int config_set(struct config *cfg, const struct config_key *key, const char *value,
+                      struct config_error *error) {
+    void *field = (char *)cfg + key->offset;
+    uint64_t number;
+    int err = ERR_OK;
+    switch (key->type) {
+    case CONFIG_CHOICE:
+        return config_set_choice(key, field, value, error);
+    case CONFIG_NUMBER:
+        err = config_set_number(key, &number, value, error);
+        *(uint32_t *)field = (uint32_t)number;
+        return err;
+    case CONFIG_NUMBER64:
+        err = config_set_number(key, &number, value, error);
+        *(uint64_t *)field = number;
+        return err;
+    case CONFIG_TEXT:
+        return config_set_text(key, field, value, error);
+    }
+    return err;
+}
+
+static int config_word(struct config *cfg, char *word, uint64_t *seen, struct config_error *error) {
+    const struct config_key *other = NULL;
     char *equals = strchr(word, '=');
     if (equals == NULL) {
         return config_fail(error, "%s: not of the form key=value", word);
     }
     *equals = '\0';
-    const char *value = equals + 1;
     for (size_t i = 0; i < ARRAY_SIZE(config_keys); i++) {
         const struct config_key *key = &config_keys[i];
         if (strcmp(key->name, word) != 0) {
             continue;
         }
-        if (*seen & 1u << i) {
+        if (!(key->app_mask & 1u << cfg->app)) {
+            other = key;
+            continue;
+        }
+        if (*seen & UINT64_C(1) << i) {
             return config_fail(error, "%s: given twice", word);
         }
-        *seen |= 1u << i;
-        switch (key->type) {
-        case CONFIG_CHOICE:
-            return config_set_choice(key, config_field(cfg, key), value, error);
-        case CONFIG_NUMBER:
-            return config_set_number(key, config_field(cfg, key), value, error);
-        case CONFIG_TEXT:
-            return config_set_text(key, config_field(cfg, key), value, error);
-        }
+        *seen |= UINT64_C(1) << i;
+        return config_set(cfg, key, equals + 1, error);
+    }
+    if (other != NULL) {
+        return config_fail(error, "%s: not a key of app=%s", word, config_app_name(cfg->app));
     }
     return config_fail(error, "%s: unknown key", word);
 }
 
-/* Keys of one workload beside another one are a mistake, whatever their order. */
-static int config_check_apps(const struct config *cfg, uint32_t seen, struct config_error *error) {
-    for (size_t i = 0; i < ARRAY_SIZE(config_keys); i++) {
-        const struct config_key *key = &config_keys[i];
-        if ((seen & 1u << i) && key->app_mask != 0 && !(key->app_mask & 1u << cfg->app)) {
-            return config_fail(error, "%s: not a key of app=%s", key->name,
-                               config_app_name(cfg->app));
-        }
-    }
+static int config_check(const struct config *cfg, struct config_error *error) {
     if (cfg->app == CONFIG_APP_CRASH_TEST && cfg->kind[0] == '\0') {
         return config_fail(error, "app=crash-test: needs kind=");
     }
@@ -211,15 +264,16 @@ static int config_check_apps(const struct config *cfg, uint32_t seen, struct con
     if (cfg->intx != 0 && cfg->mode == CONFIG_MODE_POLL) {
         return config_fail(error, "intx=1: mode=poll takes no interrupts");
     }
+    if (cfg->app == CONFIG_APP_GEN && cfg->qinq != 0 && cfg->vlan == 0) {
+        return config_fail(error, "qinq=%u: is the outer tag, the inner one is missing: vlan=",
+                           (unsigned)cfg->qinq);
+    }
     return ERR_OK;
 }
 
-int config_parse(struct config *cfg, const char *cmdline, char *error_text, size_t error_size) {
-    struct config_error error = {.text = error_text, .size = error_size};
-    uint32_t seen = 0;
-    ASSERT(error_size > 0);
-
+static void config_defaults(struct config *cfg, uint32_t app) {
     *cfg = (struct config){
+        .app = app,
         .ip = "dhcp",
         .ip6 = "auto",
         .idle_us = 100,
@@ -228,31 +282,86 @@ int config_parse(struct config *cfg, const char *cmdline, char *error_text, size
         .size = 56,
         .interval_us = 100000,
         .timeout_ms = 1000,
+        .burst = 32,
+        .steal_us = 100,
+        .rate = "max",
+        .pace = "cbr",
+        .sizes = "64",
+        .sport = "49152",
+        .dport = "9",
+        .catchup = 1024,
+        .drain_ms = 200,
+        .seed = 1,
+        .loss_ppm = 1000000,
     };
+    if (app == CONFIG_APP_GEN) {
+        cfg->proto = CONFIG_PROTO_UDP;
+    }
+    if (app == CONFIG_APP_SINK) {
+        cfg->flows = 65536;
+    }
+    if (config_is_raw(cfg)) { /* their frames shall be alone on the wire */
+        strcpy(cfg->ip, "off");
+        strcpy(cfg->ip6, "off");
+    }
+}
+
+enum { WORD_MAX = 288 };
+
+/* Copies the word at *cmdline and moves behind it. ERR_ABSENT at the end. */
+static int config_next(const char **cmdline, char word[WORD_MAX], struct config_error *error) {
+    const char *start = *cmdline + strspn(*cmdline, " \t\r\n");
+    const size_t len = strcspn(start, " \t\r\n");
+    if (len == 0) {
+        return ERR_ABSENT;
+    }
+    if (len >= WORD_MAX) {
+        return config_fail(error, "%.24s...: the word is too long", start);
+    }
+    memcpy(word, start, len);
+    word[len] = '\0';
+    *cmdline = start + len;
+    return ERR_OK;
+}
+
+/* The workload comes first wherever it stands: defaults and keys depend on it. */
+static int config_find_app(const char *cmdline, uint32_t *app, struct config_error *error) {
+    char word[WORD_MAX];
+    int err;
+    *app = CONFIG_APP_ECHO;
+    while ((err = config_next(&cmdline, word, error)) == ERR_OK) {
+        if (strncmp(word, "app=", 4) == 0) {
+            return config_set_choice(&config_keys[0], app, word + 4, error);
+        }
+    }
+    return err == ERR_ABSENT ? ERR_OK : err;
+}
+
+int config_parse(struct config *cfg, const char *cmdline, char *error_text, size_t error_size) {
+    struct config_error error = {.text = error_text, .size = error_size};
+    char word[WORD_MAX];
+    uint64_t seen = 0;
+    uint32_t app;
+    ASSERT(error_size > 0);
+
     error_text[0] = '\0';
-    while (true) {
-        char word[288];
-        cmdline += strspn(cmdline, " \t\r\n");
-        size_t len = strcspn(cmdline, " \t\r\n");
-        if (len == 0) {
-            return config_check_apps(cfg, seen, &error);
-        }
-        if (len >= sizeof(word)) {
-            return config_fail(&error, "%.24s...: the word is too long", cmdline);
-        }
-        memcpy(word, cmdline, len);
-        word[len] = '\0';
-        cmdline += len;
-        int err = config_word(cfg, word, &seen, &error);
+    int err = config_find_app(cmdline, &app, &error);
+    config_defaults(cfg, app);
+    if (err != ERR_OK) {
+        return err;
+    }
+    while ((err = config_next(&cmdline, word, &error)) == ERR_OK) {
+        err = config_word(cfg, word, &seen, &error);
         if (err != ERR_OK) {
             return err;
         }
     }
+    return err == ERR_ABSENT ? config_check(cfg, &error) : err;
 }
 
 static const char *config_choice_name(const struct config_choice *choices, uint32_t value) {
     for (const struct config_choice *c = choices; c->name != NULL; c++) {
-        if (!c->absent && c->value == value) {
+        if (c->value == value) {
             return c->name;
         }
     }

@@ -7,10 +7,25 @@
 
 #include "lib/util.h"
 
-enum config_app { CONFIG_APP_ECHO, CONFIG_APP_PING, CONFIG_APP_CRASH_TEST };
+enum config_app {
+    CONFIG_APP_ECHO,
+    CONFIG_APP_PING,
+    CONFIG_APP_FWD,
+    CONFIG_APP_GEN,
+    CONFIG_APP_SINK,
+    CONFIG_APP_CRASH_TEST,
+};
 enum config_ring { CONFIG_RING_AUTO, CONFIG_RING_SPLIT, CONFIG_RING_PACKED };
 enum config_mode { CONFIG_MODE_POLL, CONFIG_MODE_IRQ, CONFIG_MODE_ADAPTIVE };
 enum config_proto { CONFIG_PROTO_ICMP, CONFIG_PROTO_UDP, CONFIG_PROTO_TCP };
+enum config_fwd {
+    CONFIG_FWD_IO,
+    CONFIG_FWD_MAC,
+    CONFIG_FWD_MACSWAP,
+    CONFIG_FWD_5TSWAP,
+    CONFIG_FWD_ICMPECHO,
+};
+enum config_payload { CONFIG_PAYLOAD_PATTERN, CONFIG_PAYLOAD_FIXED };
 
 struct config {
     uint32_t app;     /* enum config_app */
@@ -30,14 +45,52 @@ struct config {
     uint32_t vlan;      /* VLAN id that all frames carry, 0: none */
     char coalesce[64];  /* "rx:USECS,FRAMES;tx:USECS,FRAMES", either part may be missing */
     char kind[24];      /* of app=crash-test */
-    char dst[64];       /* of app=ping: whom to ask, an IPv4 or IPv6 address */
-    uint32_t proto;     /* of app=ping: enum config_proto */
-    uint32_t port;      /* of app=ping: UDP or TCP port of the echo service */
-    uint32_t count;     /* of app=ping: requests, 0: until `seconds` have passed */
-    uint32_t size;      /* of app=ping: bytes of data in each */
-    uint32_t interval_us; /* of app=ping: from one request to the next, 0: when the answer came */
-    uint32_t timeout_ms;  /* of app=ping: how long to wait for an answer */
+
+    /* app=ping */
+    char dst[96];         /* ping: whom to ask, an IPv4 or IPv6 address; gen: one or a range */
+    uint32_t proto;       /* enum config_proto; gen: UDP, or what looks like TCP */
+    uint32_t port;        /* UDP or TCP port of the echo service */
+    uint32_t count;       /* requests, 0: until `seconds` have passed */
+    uint32_t size;        /* bytes of data in each */
+    uint32_t interval_us; /* from one request to the next, 0: when the answer came */
+    uint32_t timeout_ms;  /* how long to wait for an answer */
+
+    /* app=fwd, gen, sink: the raw workloads */
+    uint32_t burst;    /* frames handled at once, at most */
+    uint32_t steal_us; /* a longer gap between two passes is counted: the CPU was elsewhere */
+
+    /* app=fwd */
+    uint32_t fwd;          /* enum config_fwd */
+    uint32_t delay_cycles; /* spent on each frame */
+    char dst_mac[160];     /* mac: of the next hop of each NIC, separated by commas; gen: one */
+
+    /* app=gen */
+    char rate[24];     /* "max", "Npps", "Nbps" with k, M, G, or "N%" of linerate */
+    char linerate[16]; /* bits per second, empty: the device's speed */
+    char pace[24];     /* "cbr", "poisson" or "burst:N" */
+    char sizes[128];   /* bytes of a frame: "64", "64,128", "imix", "64:7,594:4,1518:1" */
+    char src[96];      /* addresses and ports: one, a range A-B, or random:A-B; empty: default */
+    char sport[32];
+    char dport[32];
+    char src_mac[18];     /* empty: the device's */
+    uint32_t qinq;        /* VLAN id of an outer tag, 0: none */
+    uint32_t payload;     /* enum config_payload */
+    uint32_t catchup;     /* frames that may be late and still be sent */
+    uint32_t rx;          /* 1: receives, too, as app=sink does */
+    uint32_t drain_ms;    /* rx=1: waits so long for frames under way at the end */
+    uint64_t frames;      /* gen: sends so many; sink: ends after so many; 0: no limit */
+
+    /* app=gen and app=sink */
+    uint32_t flows;    /* gen: 0: as many as the largest range has; sink: numbered flows at most */
+    uint32_t seed;     /* of all that is random, and of payloads */
+    uint32_t check;    /* 1: compares payloads */
+    uint32_t loss_ppm; /* exit status 1 when more millionths are lost; 1000000: never */
 };
+
+/* The workloads that drive the rings themselves; the protocol stack gets what is for it. */
+ALWAYS_INLINE bool config_is_raw(const struct config *cfg) {
+    return cfg->app == CONFIG_APP_FWD || cfg->app == CONFIG_APP_GEN || cfg->app == CONFIG_APP_SINK;
+}
 
 /* Fills cfg with the defaults and then with the words of cmdline. Returns ERR_OK, or ERR_CONFIG with
  * one clear sentence in error (cut to error_size). */

@@ -1,7 +1,7 @@
 /* Boot-time allocator of memory that devices may reach: rings and packet buffers.
  *
  * Memory is handed out once and never given back. dma_lock() is called before the workload
- * starts; an allocation after it is our own bug (nothing is allocated on the data path). */
+ * runs; an allocation after it is our own bug (nothing is allocated on the data path). */
 #ifndef LIB_DMA_H
 #define LIB_DMA_H
 

@@ -37,7 +37,8 @@ _Static_assert(offsetof(struct pktbuf, headroom) == 64, "owner area and headroom
 _Static_assert(sizeof(struct pktbuf) == 128, "the frame starts on a cache line");
 
 struct pktbuf_pool {
-    struct pktbuf *free;
+    struct pktbuf *free; /* the longest free one; they hang together by `next` */
+    struct pktbuf *free_last;
     uint32_t free_count;
     uint32_t total;
     uint32_t room;   /* bytes for the frame in each buffer */
@@ -67,12 +68,19 @@ ALWAYS_INLINE struct pktbuf *pktbuf_get(struct pktbuf_pool *pool) {
     return buf;
 }
 
+/* Buffers are taken in the order in which they came back. So they go around a ring in the same order
+ * each time, each meets its own descriptor again, and that need not be written anew (drivers/vq.h). */
 ALWAYS_INLINE void pktbuf_put(struct pktbuf *buf) {
     struct pktbuf_pool *pool = buf->pool;
     buf->data = pktbuf_room(buf);
     buf->len = 0;
-    buf->next = pool->free;
-    pool->free = buf;
+    buf->next = NULL;
+    if (pool->free == NULL) {
+        pool->free = buf;
+    } else {
+        pool->free_last->next = buf;
+    }
+    pool->free_last = buf;
     pool->free_count++;
 }
 

@@ -1,6 +1,7 @@
 #include "net/app.h"
 
 #include "drivers/clock.h"
+#include "lib/dma.h"
 #include "lib/json.h"
 #include "net/stack.h"
 
@@ -78,6 +79,7 @@ enum exit_status app_run(const struct config *cfg, const struct app *app) {
     if (app->start != NULL && !app->start(cfg)) {
         return EXIT_STATUS_USAGE;
     }
+    dma_lock();
     loop.now_ms = loop.start_ms;
     loop.stats_ms = loop.start_ms + cfg->stats * (uint64_t)1000;
 

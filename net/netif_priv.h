@@ -28,6 +28,9 @@ struct netif_virtio {
 /* lwIP's linkoutput: p is a complete Ethernet frame that stays the caller's. */
 err_t netif_tx_output(struct netif *netif, struct pbuf *p);
 
+/* What a token of the transmit ring stands for goes back to its owner. */
+void netif_tx_release(void *token);
+
 /* Takes back the packets of frames that were sent. */
 void netif_tx_reclaim(struct net_dev *nd);
 

@@ -97,6 +97,20 @@ static struct pbuf *tx_prepare(const struct netif_virtio *nv, struct pbuf *p) {
     return p;
 }
 
+/* Transmit rings hold packets of lwIP and frames in packet buffers, from net_tx_burst(); the lowest
+ * bit of the token tells which. */
+static void *tx_token(struct pbuf *frame) {
+    return (void *)((uintptr_t)frame | 1);
+}
+
+void netif_tx_release(void *token) {
+    if ((uintptr_t)token & 1) {
+        pbuf_free((struct pbuf *)((uintptr_t)token - 1));
+    } else {
+        pktbuf_put_frame(token);
+    }
+}
+
 void netif_tx_reclaim(struct net_dev *nd) {
     void *tokens[NET_BURST_MAX];
     unsigned count = NET_BURST_MAX;
@@ -104,7 +118,7 @@ void netif_tx_reclaim(struct net_dev *nd) {
     while (count == NET_BURST_MAX && net_tx_room(nd) < nd->tx.vq.num) {
         count = net_tx_done(nd, tokens, NET_BURST_MAX);
         for (unsigned i = 0; i < count; i++) {
-            pbuf_free(tokens[i]);
+            netif_tx_release(tokens[i]);
         }
     }
 }
@@ -116,7 +130,7 @@ static bool tx_can_add(const struct net_dev *nd, unsigned n) {
 }
 
 static err_t tx_add(struct net_dev *nd, struct pbuf *frame, const struct vq_seg *seg, unsigned n) {
-    if (net_tx_add(nd, seg, n, frame->tot_len, frame)) {
+    if (net_tx_add(nd, seg, n, frame->tot_len, tx_token(frame))) {
         return ERR_OK;
     }
     pbuf_free(frame);

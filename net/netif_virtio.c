@@ -20,6 +20,7 @@ enum {
 };
 
 static struct netif_virtio netif_virtio_nics[NET_DEV_MAX];
+static bool netif_virtio_raw; /* a workload receives */
 
 /* lwIP puts headers in front of a received packet when it answers in place. It checks that the
  * new start stays behind struct pbuf, but not behind the function pointer that follows it in
@@ -210,6 +211,20 @@ struct netif *netif_virtio_get(unsigned nic) {
     return &netif_virtio_nics[nic].netif;
 }
 
+void netif_virtio_set_raw(void) {
+    netif_virtio_raw = true;
+}
+
+void netif_virtio_input(unsigned nic, struct pktbuf *frame) {
+    rx_frame(&netif_virtio_nics[nic], frame);
+}
+
+void netif_virtio_reclaim(unsigned nic) {
+    struct netif_virtio *nv = &netif_virtio_nics[nic];
+    netif_tx_reclaim(nv->nd);
+    netif_tx_drain_backlog(nv);
+}
+
 unsigned netif_virtio_poll(unsigned nic) {
     struct netif_virtio *nv = &netif_virtio_nics[nic];
     struct net_dev *nd = nv->nd;
@@ -217,8 +232,10 @@ unsigned netif_virtio_poll(unsigned nic) {
 
     const unsigned held = nd->tx.vq.num - net_tx_room(nd);
     if (held > RECLAIM_AT || held >= nd->tx.vq.num / 2u || nv->backlog_count > 0) {
-        netif_tx_reclaim(nd);
-        netif_tx_drain_backlog(nv);
+        netif_virtio_reclaim(nic);
+    }
+    if (netif_virtio_raw) {
+        return 0;
     }
     /* A received frame may ask for an answer: receive none while there is no room for it. This
      * waits for nothing but the device; timers and other NICs go on. */
@@ -242,7 +259,7 @@ void netif_virtio_flush(unsigned nic) {
 
 static void netif_virtio_lost(struct net_dev *nd, void *token) {
     (void)nd;
-    pbuf_free(token);
+    netif_tx_release(token);
 }
 
 /* A device that came back may have another address or MTU. */

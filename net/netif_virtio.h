@@ -11,7 +11,7 @@
 #ifndef NET_NETIF_VIRTIO_H
 #define NET_NETIF_VIRTIO_H
 
-#include "lib/util.h"
+#include "lib/pktbuf.h"
 #include "lwip/netif.h"
 
 /* Adds the lwIP interface of net_devs[nic], without addresses and not yet up. Call once for each
@@ -25,6 +25,17 @@ struct netif *netif_virtio_get(unsigned nic);
 unsigned netif_virtio_poll(unsigned nic);
 
 void netif_virtio_flush(unsigned nic);
+
+/* From now on a workload receives and sends bursts itself (drivers/virtio_net.h), and
+ * netif_virtio_poll() no longer receives. What it sends with net_tx_burst() goes back to the pool of
+ * its buffers by itself. */
+void netif_virtio_set_raw(void);
+
+/* Hands a received frame to lwIP, as netif_virtio_poll() does; it is no longer the caller's. */
+void netif_virtio_input(unsigned nic, struct pktbuf *frame);
+
+/* Takes back everything that was sent, then sends what lwIP has waiting. */
+void netif_virtio_reclaim(unsigned nic);
 
 /* Looks after the device (reads its registers): follows the link, restarts it when needed, announces
  * where we are when the device asks for it. What is sent needs netif_virtio_flush(). */

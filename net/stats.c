@@ -115,6 +115,9 @@ static void stats_write_group(struct json *j, const struct stats_group *group) {
     for (size_t i = 0; i < group->count; i++) {
         json_u64(j, group->items[i].name, group->items[i].read(group->items[i].source));
     }
+    if (group->write != NULL) {
+        group->write(j);
+    }
     json_close(j);
 }
 

@@ -19,6 +19,7 @@ struct stats_group {
     const char *name;
     const struct stats_item *items;
     size_t count;
+    void (*write)(struct json *j); /* adds what is no single number; NULL: there is nothing */
 };
 
 /* Reads a counter of 64 bits. */

@@ -7,7 +7,7 @@ BAD = {
     "colour=blue": "colour: unknown key",
     "verbose": "verbose",
     "app=nonsense": "app=nonsense",
-    "app=gen": "app=gen",
+    "app=gen": "dst_mac=",
     "app=": "app=",
     "ring=packed": "ring=packed",
     "ring=round": "ring=round",

@@ -138,10 +138,9 @@ static void test_choices(void **state) {
     refuse("app=Echo", "unknown value");
     refuse("ring=both", "ring=both|unknown value|auto|split|packed");
     refuse("mode=fast", "mode=fast|unknown value|poll");
-    /* Known words whose meaning comes later are named as such. */
-    refuse("app=fwd", "app=fwd|not have it yet");
-    refuse("app=gen", "app=gen|not have it yet");
-    refuse("app=sink", "app=sink|not have it yet");
+    refuse("app=fwd fwd=route", "fwd=route|unknown value|io|mac|macswap|5tswap|icmpecho");
+    refuse("app=gen proto=icmp", "proto=icmp|unknown value|udp|tcp");
+    refuse("app=gen payload=none", "payload=none|unknown value|pattern|fixed");
 }
 
 static void test_words(void **state) {
@@ -169,6 +168,61 @@ static void test_keys_of_one_app(void **state) {
     refuse("kind=null-write app=echo", "kind|app=echo");
     accept("kind=divide app=crash-test");
     refuse("app=crash-test", "app=crash-test|kind");
+    refuse("rate=1pps", "rate|app=echo");
+    refuse("app=sink rate=1pps", "rate|app=sink");
+    refuse("rate=1pps app=fwd", "rate|app=fwd");
+    refuse("app=gen qinq=7", "qinq=7|vlan=");
+    accept("app=gen qinq=7 vlan=8");
+    /* The workload is looked at first, so that a wrong one is the mistake that is told. */
+    refuse("dst=10.0.0.1 app=pong", "app=pong|unknown value");
+}
+
+/* One name may be the key of two workloads, with another meaning. */
+static void test_keys_with_two_meanings(void **state) {
+    (void)state;
+    accept("size=100 app=ping dst=10.0.0.1 proto=icmp");
+    assert_int_equal(cfg.size, 100);
+    refuse("app=ping dst=10.0.0.1 size=imix", "size=imix|whole number");
+    accept("size=imix app=gen proto=tcp");
+    assert_string_equal(cfg.sizes, "imix");
+    assert_int_equal(cfg.proto, CONFIG_PROTO_TCP);
+    refuse("app=gen size=64 size=64", "size|twice");
+}
+
+/* Defaults depend on the workload, wherever it stands; given words win. */
+static void test_defaults_of_raw_apps(void **state) {
+    static const char *const apps[] = {"app=fwd", "app=gen", "app=sink"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(apps); i++) {
+        char line[64];
+        accept(apps[i]);
+        assert_true(config_is_raw(&cfg));
+        assert_string_equal(cfg.ip, "off");
+        assert_string_equal(cfg.ip6, "off");
+        assert_int_equal(cfg.burst, 32);
+        snprintf(line, sizeof(line), "ip=dhcp %s ip6=auto burst=64", apps[i]);
+        accept(line);
+        assert_string_equal(cfg.ip, "dhcp");
+        assert_string_equal(cfg.ip6, "auto");
+        assert_int_equal(cfg.burst, 64);
+    }
+    accept("app=gen");
+    assert_string_equal(cfg.rate, "max");
+    assert_string_equal(cfg.sizes, "64");
+    assert_int_equal(cfg.proto, CONFIG_PROTO_UDP);
+    accept("");
+    assert_false(config_is_raw(&cfg));
+}
+
+/* Frames are counted in 64 bits. */
+static void test_long_numbers(void **state) {
+    (void)state;
+    accept("app=gen frames=1000000000000");
+    assert_true(cfg.frames == 1000000000000);
+    accept("app=gen frames=1844674407370955160");
+    refuse("app=gen frames=1844674407370955161", "frames|whole number|1844674407370955160");
+    refuse("app=gen frames=18446744073709551616", "frames|whole number");
+    refuse("app=gen frames=99999999999999999999999", "frames|whole number");
 }
 
 /* Each text fits up to its last byte, and one more is refused. */
@@ -288,7 +342,9 @@ int main(void) {
         cmocka_unit_test(test_defaults),        cmocka_unit_test(test_every_key),
         cmocka_unit_test(test_whitespace),      cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_choices),         cmocka_unit_test(test_words),
-        cmocka_unit_test(test_keys_of_one_app), cmocka_unit_test(test_long_texts),
+        cmocka_unit_test(test_keys_of_one_app), cmocka_unit_test(test_keys_with_two_meanings),
+        cmocka_unit_test(test_defaults_of_raw_apps), cmocka_unit_test(test_long_numbers),
+        cmocka_unit_test(test_long_texts),
         cmocka_unit_test(test_long_words),      cmocka_unit_test(test_small_error_buffers),
         cmocka_unit_test(test_names),           cmocka_unit_test(test_garbage),
     };

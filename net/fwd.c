@@ -1,0 +1,157 @@
+#include "net/fwd.h"
+
+#include <string.h>
+
+enum {
+    TYPE_OFF = 2 * MAC_LEN,
+    TYPE_ARP = 0x0806,
+    TYPE_IP4 = 0x0800,
+    TYPE_IP6 = 0x86dd,
+    TYPE_VLAN = 0x8100,
+    TYPE_QINQ = 0x88a8,
+    TAG_LEN = 4,
+    PROTO_ICMP = 1,
+    PROTO_TCP = 6,
+    PROTO_UDP = 17,
+    IP4_HLEN = 20,
+    IP6_HLEN = 40,
+    ICMP_HLEN = 8,
+    ICMP_ECHO = 8,
+    ARP_LEN = 28,
+    ARP_OPER = 7, /* low byte */
+    ARP_SHA = 8,
+    ARP_SPA = 14,
+    ARP_THA = 18,
+    ARP_TPA = 24,
+};
+
+static uint16_t fwd_be16(const uint8_t *at) {
+    return (uint16_t)(at[0] << 8 | at[1]);
+}
+
+static void fwd_swap(uint8_t *a, uint8_t *b, size_t len) {
+    uint8_t kept[16];
+    memcpy(kept, a, len);
+    memcpy(a, b, len);
+    memcpy(b, kept, len);
+}
+
+ALWAYS_INLINE void fwd_swap_macs(struct pktbuf *frame) {
+    fwd_swap(frame->data, frame->data + MAC_LEN, MAC_LEN);
+}
+
+/* Offset of the packet behind Ethernet and its tags, and its type. At most frame->len. */
+static uint32_t fwd_packet(const struct pktbuf *frame, uint16_t *type) {
+    uint32_t off = TYPE_OFF;
+    *type = 0;
+    while (off + 2 <= frame->len) {
+        *type = fwd_be16(frame->data + off);
+        if (*type != TYPE_VLAN && *type != TYPE_QINQ) {
+            return off + 2;
+        }
+        off += TAG_LEN;
+    }
+    return frame->len;
+}
+
+/* Ports are in the first fragment only. */
+static bool fwd_is_first_fragment(const uint8_t *ip) {
+    return (fwd_be16(ip + 6) & 0x1fff) == 0;
+}
+
+static void fwd_swap_ports(uint8_t *l4, uint32_t len, uint8_t proto) {
+    if (len >= 4 && (proto == PROTO_TCP || proto == PROTO_UDP)) {
+        fwd_swap(l4, l4 + 2, 2);
+    }
+}
+
+static enum fwd_result fwd_5tswap(struct pktbuf *frame) {
+    uint16_t type;
+    const uint32_t off = fwd_packet(frame, &type);
+    uint8_t *ip = frame->data + off;
+    const uint32_t len = frame->len - off;
+    fwd_swap_macs(frame);
+    if (type == TYPE_IP4 && len >= IP4_HLEN) {
+        const uint32_t hlen = (ip[0] & 15) * 4u;
+        fwd_swap(ip + 12, ip + 16, 4);
+        if (hlen >= IP4_HLEN && hlen <= len && fwd_is_first_fragment(ip)) {
+            fwd_swap_ports(ip + hlen, len - hlen, ip[9]);
+        }
+    } else if (type == TYPE_IP6 && len >= IP6_HLEN) {
+        fwd_swap(ip + 8, ip + 24, 16);
+        fwd_swap_ports(ip + IP6_HLEN, len - IP6_HLEN, ip[6]);
+    }
+    return FWD_CHANGED;
+}
+
+static enum fwd_result fwd_answer_arp(struct pktbuf *frame, uint8_t *arp, uint32_t len,
+                                      const uint8_t src_mac[MAC_LEN]) {
+    static const uint8_t request[8] = {0, 1, TYPE_IP4 >> 8, TYPE_IP4 & 0xff, MAC_LEN, 4, 0, 1};
+    if (len < ARP_LEN || memcmp(arp, request, sizeof(request)) != 0) {
+        return FWD_DROP;
+    }
+    arp[ARP_OPER] = 2;
+    memcpy(arp + ARP_THA, arp + ARP_SHA, MAC_LEN);
+    memcpy(arp + ARP_SHA, src_mac, MAC_LEN);
+    fwd_swap(arp + ARP_SPA, arp + ARP_TPA, 4);
+    memcpy(frame->data, arp + ARP_THA, MAC_LEN);
+    memcpy(frame->data + MAC_LEN, src_mac, MAC_LEN);
+    return FWD_CHANGED;
+}
+
+/* The checksum of the Internet takes the change of a field as it is (RFC 1624): type 8 becomes 0 in a
+ * high byte, so the sum's complement grows by 8 << 8. */
+static void fwd_patch_icmp(uint8_t *icmp) {
+    uint32_t sum = fwd_be16(icmp + 2) + (ICMP_ECHO << 8);
+    sum = (sum & 0xffff) + (sum >> 16);
+    icmp[0] = 0;
+    icmp[2] = (uint8_t)(sum >> 8);
+    icmp[3] = (uint8_t)sum;
+}
+
+static enum fwd_result fwd_answer_ping(struct pktbuf *frame, uint8_t *ip, uint32_t len) {
+    const uint32_t hlen = (ip[0] & 15) * 4u;
+    const bool group = frame->data[0] & 1 || (ip[16] & 0xf0) == 0xe0 || ip[16] == 0xff;
+    if (hlen < IP4_HLEN || len < hlen + ICMP_HLEN || ip[9] != PROTO_ICMP || group ||
+        !fwd_is_first_fragment(ip) || ip[hlen] != ICMP_ECHO || ip[hlen + 1] != 0) {
+        return FWD_DROP;
+    }
+    fwd_swap_macs(frame);
+    fwd_swap(ip + 12, ip + 16, 4);
+    fwd_patch_icmp(ip + hlen);
+    return FWD_CHANGED;
+}
+
+static enum fwd_result fwd_icmpecho(struct pktbuf *frame, const uint8_t src_mac[MAC_LEN]) {
+    uint16_t type;
+    const uint32_t off = fwd_packet(frame, &type);
+    const uint32_t len = frame->len - off;
+    if (type == TYPE_ARP) {
+        return fwd_answer_arp(frame, frame->data + off, len, src_mac);
+    }
+    return type == TYPE_IP4 && len >= IP4_HLEN ? fwd_answer_ping(frame, frame->data + off, len)
+                                               : FWD_DROP;
+}
+
+enum fwd_result fwd_change(enum config_fwd what, struct pktbuf *frame,
+                           const uint8_t src_mac[MAC_LEN], const uint8_t dst_mac[MAC_LEN]) {
+    if (UNLIKELY(frame->len < TYPE_OFF + 2)) { /* a device cut it within the header */
+        return FWD_UNCHANGED;
+    }
+    switch (what) {
+    case CONFIG_FWD_IO:
+        return FWD_UNCHANGED;
+    case CONFIG_FWD_MAC:
+        memcpy(frame->data, dst_mac, MAC_LEN);
+        memcpy(frame->data + MAC_LEN, src_mac, MAC_LEN);
+        return FWD_CHANGED;
+    case CONFIG_FWD_MACSWAP:
+        fwd_swap_macs(frame);
+        return FWD_CHANGED;
+    case CONFIG_FWD_5TSWAP:
+        return fwd_5tswap(frame);
+    case CONFIG_FWD_ICMPECHO:
+        return fwd_icmpecho(frame, src_mac);
+    }
+    __builtin_unreachable();
+}
