@@ -42,6 +42,7 @@ static void vq_packed_init(struct vq *q, char *base, const struct vq_areas *area
         .device_event = (void *)(base + areas->device_off),
         .avail_flags = VIRTQ_DESC_F_AVAIL,
         .used_flags = VQ_PACKED_WRAP,
+        .free_ids = q->num,
     };
 }
 
@@ -63,6 +64,7 @@ void vq_init(struct vq *q, const struct vq_setup *setup) {
     *q = (struct vq){
         .num = num,
         .free_count = num,
+        .free_last = (uint16_t)(num - 1),
         .layout = layout,
         .event_idx = setup->event_idx,
         .device_errors = q->device_errors,
@@ -127,14 +129,17 @@ void vq_break(struct vq *q) {
     q->device_errors++;
 }
 
-/* Follows `count` links from id and marks each; none may have been seen before. */
-static void vq_check_chain(const struct vq *q, uint16_t id, uint32_t count, uint8_t *seen) {
+/* Follows `count` links from id and marks each; none may have been seen before. Returns the last. */
+static uint16_t vq_check_chain(const struct vq *q, uint16_t id, uint32_t count, uint8_t *seen) {
+    uint16_t last = id;
     for (uint32_t i = 0; i < count; i++) {
         ASSERT(id < q->num);
         ASSERT((seen[id / 8] & 1u << id % 8) == 0);
         seen[id / 8] |= (uint8_t)(1u << id % 8);
+        last = id;
         id = q->slots[id].next;
     }
+    return last;
 }
 
 /* Outstanding buffers and the free list together are all descriptors, packed: all ids. */
@@ -147,7 +152,10 @@ static void vq_check_lists(const struct vq *q, uint32_t buffers) {
             vq_check_chain(q, (uint16_t)id, chained ? q->slots[id].n_desc : 1, seen);
         }
     }
-    vq_check_chain(q, q->free_slot, chained ? q->free_count : q->num - buffers, seen);
+    const uint32_t free_links = chained ? q->free_count : q->num - buffers;
+    ASSERT(chained || q->packed.free_ids == free_links);
+    const uint16_t last = vq_check_chain(q, q->free_slot, free_links, seen);
+    ASSERT(free_links == 0 || q->free_last == last);
 }
 
 /* One behind the other, these are all outstanding buffers; the free descriptors follow. */

@@ -5,6 +5,12 @@
  * cold code passes q->layout. Each layout is one header of static inline functions with the same
  * names behind its prefix (vq_split.h, 2.7; vq_packed.h, 2.8).
  *
+ * Fixed slots. What the device reads is written only where it changes, and descriptors (packed: ids)
+ * are used in the order in which they came free. So when the same buffers go round a ring, each meets
+ * its own descriptor again: all that is stored for a buffer is the one word that hands it over, and
+ * the lines of descriptors and of the available ring stay in the caches of both sides. Reading such a
+ * line back decides only whether to write it, so a device that scribbles on it harms only itself.
+ *
  * What this does not do: allocate memory, ring doorbells, know what is in the buffers.
  *
  * Life of a buffer, by its token:
@@ -104,6 +110,7 @@ struct vq_packed {
     uint16_t head_slot;      /* the first descriptor that is not published ... */
     uint16_t head_flags;     /* ... and its flags, held back until then */
     uint16_t added_count;    /* descriptors that are not published */
+    uint16_t free_ids;       /* out of order: in the free list */
 };
 
 /* In order: the buffers that the device reported at once and that were not all taken yet. */
@@ -115,8 +122,9 @@ struct vq_batch {
 struct vq {
     uint16_t num;        /* ring size in descriptors */
     uint16_t free_count; /* ring descriptors that vq_add() can still take */
-    uint16_t free_slot;  /* head of the free list, meaningful while free_count > 0; split, in order:
-                          * next descriptor to fill */
+    uint16_t free_slot;  /* head of the free list, unless that is empty; split, in order: next
+                          * descriptor to fill */
+    uint16_t free_last;  /* ... and its last one, where what comes back is put */
     bool event_idx;      /* VIRTIO_F_EVENT_IDX was negotiated */
     bool broken;         /* the device broke the protocol */
     enum vq_layout layout;
@@ -208,6 +216,29 @@ ALWAYS_INLINE uint64_t vq_seg_bytes(const struct vq_seg *seg, uint32_t from, uin
         bytes += seg[i].len;
     }
     return bytes;
+}
+
+/* Stores value where something else is. */
+ALWAYS_INLINE void vq_update16(uint16_t *at, uint16_t value) {
+    if (rm_load16(at) != value) {
+        rm_store16(at, value);
+    }
+}
+
+ALWAYS_INLINE void vq_update64(uint64_t *at, uint64_t value) {
+    if (rm_load64(at) != value) {
+        rm_store64(at, value);
+    }
+}
+
+/* Puts the list from `first` to `last` at the end of the free list. */
+ALWAYS_INLINE void vq_free_append(struct vq *q, bool was_empty, uint16_t first, uint16_t last) {
+    if (was_empty) {
+        q->free_slot = first;
+    } else {
+        q->slots[q->free_last].next = first;
+    }
+    q->free_last = last;
 }
 
 #include "drivers/vq_packed.h"

@@ -20,15 +20,17 @@ ALWAYS_INLINE void vq_packed_put(struct vq *q, dma_addr addr, uint32_t len, uint
     struct pvirtq_desc *desc = &p->desc[p->avail_slot];
     flags = (uint16_t)(flags | p->avail_flags);
     ASSERT_HOT(len > 0);
-    rm_store64(&desc->addr, addr.v);
-    rm_store32(&desc->len, len);
-    rm_store16(&desc->id, id); /* counts in the last one of a list, 2.8.6 */
+    vq_update64(&desc->addr, addr.v);
+    /* The id counts in the last one of a list, 2.8.6. */
     if (p->added_count == 0) {
         /* The device stops at this one until vq_publish(); all behind it can be complete. */
+        rm_store32(&desc->len, len);
+        rm_store16(&desc->id, id);
         p->head_slot = p->avail_slot;
         p->head_flags = flags;
-    } else {
-        rm_store16(&desc->flags, flags);
+    } else { /* len, id and flags as they lie */
+        rm_store64((uint64_t *)(void *)&desc->len,
+                   len | (uint64_t)id << 32 | (uint64_t)flags << 48);
     }
     p->added_count++;
     if (++p->avail_slot == q->num) {
@@ -36,6 +38,11 @@ ALWAYS_INLINE void vq_packed_put(struct vq *q, dma_addr addr, uint32_t len, uint
         p->avail_flags ^= VQ_PACKED_WRAP;
     }
 }
+
+_Static_assert(offsetof(struct pvirtq_desc, len) == 8 && offsetof(struct pvirtq_desc, id) == 12 &&
+                   offsetof(struct pvirtq_desc, flags) == 14 &&
+                   __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "they are one word");
 
 /* Device-writable segments come last, 2.8.17. */
 ALWAYS_INLINE uint16_t vq_packed_write_flag(uint16_t i, uint16_t n_out) {
@@ -47,10 +54,9 @@ ALWAYS_INLINE void vq_packed_fill_table(struct pvirtq_desc *table, const struct 
                                         uint16_t n_out, uint16_t n_segs) {
     for (uint16_t i = 0; i < n_segs; i++) {
         ASSERT_HOT(seg[i].len > 0);
-        rm_store64(&table[i].addr, seg[i].addr.v);
-        rm_store32(&table[i].len, seg[i].len);
-        rm_store16(&table[i].id, 0);
-        rm_store16(&table[i].flags, vq_packed_write_flag(i, n_out));
+        vq_update64(&table[i].addr, seg[i].addr.v);
+        vq_update64((uint64_t *)(void *)&table[i].len,
+                    seg[i].len | (uint64_t)vq_packed_write_flag(i, n_out) << 48);
     }
 }
 
@@ -78,6 +84,7 @@ ALWAYS_INLINE void vq_packed_add(struct vq *q, bool in_order, const struct vq_se
     slot->in_len = (uint32_t)vq_seg_bytes(seg, n_out, n_segs);
     if (!in_order) {
         q->free_slot = slot->next;
+        q->packed.free_ids--;
     }
     q->free_count = (uint16_t)(q->free_count - slot->n_desc);
 }
@@ -138,8 +145,8 @@ ALWAYS_INLINE uint16_t vq_packed_pending_count(const struct vq *q) {
 
 ALWAYS_INLINE void vq_packed_release(struct vq *q, uint16_t id) {
     struct vq_slot *slot = &q->slots[id];
-    slot->next = q->free_slot;
-    q->free_slot = id;
+    vq_free_append(q, q->packed.free_ids == 0, id, id);
+    q->packed.free_ids++;
     q->free_count = (uint16_t)(q->free_count + slot->n_desc);
     slot->token = NULL;
 }

@@ -2,20 +2,23 @@
  *
  * A buffer's id is the number of its first descriptor. Out of order, descriptors come from a
  * private free list; in order, they are taken one behind the other (2.7.5), so there is no list,
- * and the buffer that comes back next is known. The descriptor table is written and never read
- * back, so that a device which scribbles on it harms only itself. */
+ * and the buffer that comes back next is known. */
 #ifndef DRIVERS_VQ_SPLIT_H
 #define DRIVERS_VQ_SPLIT_H
 
 /* One descriptor, of the ring or of a table. */
 ALWAYS_INLINE void vq_split_write(struct virtq_desc *desc, dma_addr addr, uint32_t len,
                                   uint16_t flags, uint16_t next) {
+    const uint64_t rest = len | (uint64_t)flags << 32 | (uint64_t)next << 48;
     ASSERT_HOT(len > 0);
-    rm_store64(&desc->addr, addr.v);
-    rm_store32(&desc->len, len);
-    rm_store16(&desc->flags, flags);
-    rm_store16(&desc->next, next);
+    vq_update64(&desc->addr, addr.v);
+    vq_update64((uint64_t *)(void *)&desc->len, rest); /* len, flags and next as they lie */
 }
+
+_Static_assert(offsetof(struct virtq_desc, len) == 8 && offsetof(struct virtq_desc, flags) == 12 &&
+                   offsetof(struct virtq_desc, next) == 14 &&
+                   __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "they are one word");
 
 /* Device-writable segments come last, 2.7.4.2. */
 ALWAYS_INLINE uint16_t vq_split_flags(uint16_t i, uint16_t n_out, uint16_t n_segs) {
@@ -77,7 +80,7 @@ ALWAYS_INLINE void vq_split_add(struct vq *q, bool in_order, const struct vq_seg
         slot->avail_idx = s->avail_idx;
     }
     q->free_count = (uint16_t)(q->free_count - slot->n_desc);
-    rm_store16(&s->avail->ring[s->avail_idx & (q->num - 1)], head);
+    vq_update16(&s->avail->ring[s->avail_idx & (q->num - 1)], head);
     s->avail_idx++;
 }
 
@@ -118,8 +121,7 @@ ALWAYS_INLINE void vq_split_release(struct vq *q, uint16_t head) {
     for (uint16_t i = 1; i < slot->n_desc; i++) {
         tail = q->slots[tail].next;
     }
-    q->slots[tail].next = q->free_slot;
-    q->free_slot = head;
+    vq_free_append(q, q->free_count == 0, head, tail);
     q->free_count = (uint16_t)(q->free_count + slot->n_desc);
     slot->token = NULL;
 }

@@ -48,6 +48,10 @@ ALWAYS_INLINE uint32_t rm_load32(const uint32_t *p) {
     return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
 
+ALWAYS_INLINE uint64_t rm_load64(const uint64_t *p) {
+    return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
 ALWAYS_INLINE void rm_store16(uint16_t *p, uint16_t value) {
     __atomic_store_n(p, value, __ATOMIC_RELAXED);
 }

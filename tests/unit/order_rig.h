@@ -36,6 +36,7 @@ static inline void set_up(bool event_idx, bool indirect) {
     assert_true(vq_areas(layout, NUM).size <= 1024 && vq_indirect_size(NUM) == NUM * 256);
     q = (struct vq){0};
     end();
+    memset(ring, 0xa5, sizeof(ring));
     vq_init(&q, &(struct vq_setup){
                     .layout = layout,
                     .num = NUM,
@@ -64,6 +65,22 @@ static inline void expect_access(unsigned i, enum ring_access_kind kind, const v
     assert_true(i < ring_log_count);
     assert_int_equal(ring_log[i].kind, kind);
     assert_ptr_equal(ring_log[i].at, at);
+}
+
+/* Of the accesses so far but the last `but`: plain loads and stores within the areas, no word stored
+ * twice. Returns the stores. */
+static inline unsigned expect_plain(unsigned but, const void *a, size_t a_size, const void *b,
+                                    size_t b_size) {
+    unsigned stores = 0;
+    for (unsigned i = 0; i + but < ring_log_count; i++) {
+        assert_true(ring_log[i].kind == RING_STORE || ring_log[i].kind == RING_LOAD);
+        assert_true(within(ring_log[i].at, a, a_size) || within(ring_log[i].at, b, b_size));
+        for (unsigned k = 0; k < i; k++) {
+            assert_true(ring_log[k].kind != ring_log[i].kind || ring_log[k].at != ring_log[i].at);
+        }
+        stores += ring_log[i].kind == RING_STORE;
+    }
+    return stores;
 }
 
 static inline void spoil(void *at, unsigned bits) {

@@ -44,6 +44,7 @@ DEFINE_STORE(rm_store64, 64, RING_STORE)
 DEFINE_LOAD(rm_load_acquire16, 16, RING_LOAD_ACQUIRE)
 DEFINE_LOAD(rm_load16, 16, RING_LOAD)
 DEFINE_LOAD(rm_load32, 32, RING_LOAD)
+DEFINE_LOAD(rm_load64, 64, RING_LOAD)
 
 void rm_fence_full(void) {
     note(RING_FENCE, NULL, 0, 0);

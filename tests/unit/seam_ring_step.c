@@ -40,18 +40,22 @@ static void store(void *at, unsigned bytes, uint64_t value) {
     stores[store_count++] = (struct store){.at = at, .bytes = bytes, .value = value};
 }
 
-/* A CPU sees its own stores at once; those of the driver never overlap a load in part. */
+/* A CPU sees its own stores at once, byte by byte. */
 static uint64_t load(const void *at, unsigned bytes) {
-    uint64_t value = 0;
+    uint8_t value[8] = {0};
+    uint64_t word;
     step();
-    memcpy(&value, at, bytes);
+    memcpy(value, at, bytes);
     for (unsigned i = 0; i < store_count; i++) {
-        if (stores[i].at == at) {
-            assert(stores[i].bytes == bytes);
-            value = stores[i].value;
+        for (unsigned k = 0; k < stores[i].bytes; k++) {
+            const size_t off = (uintptr_t)stores[i].at + k - (uintptr_t)at;
+            if (off < bytes) {
+                value[off] = (uint8_t)(stores[i].value >> 8 * k);
+            }
         }
     }
-    return value;
+    memcpy(&word, value, sizeof(word));
+    return word;
 }
 
 void rm_store_release16(uint16_t *p, uint16_t value) {
@@ -80,6 +84,10 @@ uint16_t rm_load16(const uint16_t *p) {
 
 uint32_t rm_load32(const uint32_t *p) {
     return (uint32_t)load(p, sizeof(*p));
+}
+
+uint64_t rm_load64(const uint64_t *p) {
+    return load(p, sizeof(*p));
 }
 
 void rm_fence_full(void) {

@@ -16,6 +16,7 @@ uint16_t rm_load_acquire16(const uint16_t *p);
 void rm_fence_full(void);
 uint16_t rm_load16(const uint16_t *p);
 uint32_t rm_load32(const uint32_t *p);
+uint64_t rm_load64(const uint64_t *p);
 void rm_store16(uint16_t *p, uint16_t value);
 void rm_store32(uint32_t *p, uint32_t value);
 void rm_store64(uint64_t *p, uint64_t value);
