@@ -4,7 +4,9 @@
 #ifndef DRIVERS_NET_BURST_H
 #define DRIVERS_NET_BURST_H
 
+#include "drivers/clock.h"
 #include "drivers/virtio_net.h"
+#include "lib/cpu.h"
 #include "lib/dma.h"
 
 /* Free descriptors before received buffers are posted again: one index store for many of them. */
@@ -15,6 +17,42 @@ ALWAYS_INLINE void burst_publish(struct net_queue *queue, enum vq_layout layout)
     if (vq_notify_needed(&queue->vq, layout)) {
         virtio_pci_ring(&queue->doorbell, vq_notify_position(&queue->vq, layout));
         queue->stats.kicks++;
+    }
+}
+
+ALWAYS_INLINE unsigned occupancy_of(uint32_t count) {
+    return count == 0 ? 0 : 32 - (unsigned)__builtin_clz(count);
+}
+
+/* A look at the used ring that found so many. */
+ALWAYS_INLINE void burst_count_look(struct net_queue *queue, unsigned used) {
+    queue->stats.polls++;
+    queue->stats.empty_polls += used == 0;
+    queue->occupancy.used[occupancy_of(used)]++;
+    queue->occupancy.free[occupancy_of(queue->vq.free_count)]++;
+}
+
+/* When the device had used every buffer it did so after the last look. */
+ALWAYS_INLINE void rx_count_dry(struct net_queue *rx, unsigned used) {
+    const uint64_t now = cpu_tsc();
+    if (UNLIKELY(used != 0 && rx->vq.free_count == rx->vq.num)) {
+        rx->stats.ring_empty++;
+        rx->stats.dry_ns += rx->since_tsc != 0 ? clock_ns_of_ticks(now - rx->since_tsc) : 0;
+    }
+    rx->since_tsc = now;
+}
+
+ALWAYS_INLINE void tx_count_full(struct net_queue *tx) {
+    tx->stats.ring_full++;
+    if (tx->since_tsc == 0) {
+        tx->since_tsc = cpu_tsc();
+    }
+}
+
+ALWAYS_INLINE void tx_count_room(struct net_queue *tx) {
+    if (UNLIKELY(tx->since_tsc != 0)) {
+        tx->stats.full_ns += clock_ns_of_ticks(cpu_tsc() - tx->since_tsc);
+        tx->since_tsc = 0;
     }
 }
 
@@ -112,9 +150,8 @@ ALWAYS_INLINE unsigned rx_burst_body(struct net_dev *nd, struct pktbuf **out, un
 
     ASSERT_HOT(max <= NET_BURST_MAX);
     const unsigned used = vq_take_used(&rx->vq, layout, done, max);
-    rx->stats.polls++;
-    rx->stats.empty_polls += used == 0;
-    rx->stats.ring_empty += used != 0 && rx->vq.free_count == rx->vq.num;
+    burst_count_look(rx, used);
+    rx_count_dry(rx, used);
     for (unsigned i = 0; i < used; i++) {
         struct pktbuf *frame = mrg_rxbuf && UNLIKELY(nd->rx_missing > 0)
                                    ? rx_continue(nd, done[i].token, done[i].len)
@@ -143,7 +180,7 @@ ALWAYS_INLINE bool tx_add_body(struct net_dev *nd, const struct vq_seg *seg, uns
         return false;
     }
     if (UNLIKELY(vq_slots_needed(&tx->vq, n) > tx->vq.free_count)) {
-        tx->stats.ring_full++;
+        tx_count_full(tx);
         tx->stats.drop_ring_full++;
         return false;
     }
@@ -199,7 +236,7 @@ ALWAYS_INLINE unsigned tx_burst_body(struct net_dev *nd, struct pktbuf **frames,
             continue;
         }
         if (UNLIKELY(vq_slots_needed(&tx->vq, n) > tx->vq.free_count)) {
-            tx->stats.ring_full++;
+            tx_count_full(tx);
             break;
         }
         tx_zero_header(nd, frame->data - nd->hdr_len);
@@ -224,9 +261,11 @@ ALWAYS_INLINE unsigned tx_done_body(struct net_dev *nd, void **tokens, unsigned 
     struct vq_done done[NET_BURST_MAX];
     ASSERT_HOT(max <= NET_BURST_MAX);
     const unsigned used = vq_take_used(&nd->tx.vq, layout, done, max);
-    nd->tx.stats.polls++;
-    nd->tx.stats.empty_polls += used == 0;
+    burst_count_look(&nd->tx, used);
     nd->tx.done += used;
+    if (used != 0) {
+        tx_count_room(&nd->tx);
+    }
     for (unsigned i = 0; i < used; i++) {
         tokens[i] = done[i].token;
     }

@@ -26,6 +26,8 @@ const struct net_counter net_counters[] = {
     COUNTER(refills, "Batches of receive buffers made available"),
     COUNTER(wakeups, "Sleeps that an interrupt of this queue ended"),
     COUNTER(rechecks_hit, "Work found by the check after notifications were armed"),
+    COUNTER(dry_ns, "At most so long the device had no receive buffers, in nanoseconds"),
+    COUNTER(full_ns, "So long frames waited for room in the transmit ring, in nanoseconds"),
     COUNTER(resets, "Resets of this queue alone, after the device broke its protocol"),
 };
 const size_t net_counter_count = ARRAY_SIZE(net_counters);

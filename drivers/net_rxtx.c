@@ -41,6 +41,10 @@ unsigned net_tx_burst(struct net_dev *nd, struct pktbuf **frames, unsigned count
     FOR_LAYOUT(nd->tx.vq.layout, TX_BURST);
 }
 
+void net_tx_full(struct net_dev *nd) {
+    tx_count_full(&nd->tx);
+}
+
 void net_tx_flush(struct net_dev *nd) {
 #define TX_FLUSH(layout) tx_flush_body(nd, layout)
     FOR_LAYOUT(nd->tx.vq.layout, TX_FLUSH);

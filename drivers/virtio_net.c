@@ -182,6 +182,7 @@ int net_queue_start(struct net_dev *nd, struct net_queue *queue) {
         .indirect_addr = dma_addr_of(indirect ? queue->indirect : NULL),
     };
     vq_init(&queue->vq, &setup);
+    queue->since_tsc = 0;
     const int err = virtio_pci_queue_enable(&nd->pci, queue->index, &queue->vq, queue->memory,
                                             queue->msix_entry, &queue->doorbell);
     if (err == ERR_DEVICE) {

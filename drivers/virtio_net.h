@@ -53,6 +53,8 @@ struct net_stats {
     uint64_t refills;         /* rx: batches of buffers made available */
     uint64_t wakeups;         /* sleeps that an interrupt of this queue ended */
     uint64_t rechecks_hit;    /* work found by the look after notifications were asked for */
+    uint64_t dry_ns;          /* rx: at most so long the device had no buffers */
+    uint64_t full_ns;         /* tx: frames waited so long for room */
     uint64_t resets;          /* of this queue alone, with RING_RESET */
 };
 
@@ -67,6 +69,15 @@ struct net_counter {
 extern const struct net_counter net_counters[];
 extern const size_t net_counter_count;
 
+/* How full a ring was at each look at its used buffers. Element 0 counts looks that saw none, element k
+ * those that saw 2^(k-1) to 2^k - 1. */
+enum { NET_OCCUPANCY = 17 };
+
+struct net_occupancy {
+    uint64_t used[NET_OCCUPANCY]; /* buffers that were taken back at once */
+    uint64_t free[NET_OCCUPANCY]; /* descriptors that the device did not have, after that */
+};
+
 struct net_queue {
     struct vq vq;
     struct virtio_pci_doorbell doorbell;
@@ -80,6 +91,8 @@ struct net_queue {
     void *memory;
     void *indirect; /* descriptor tables, NULL: none */
     struct vq_slot *slots;
+    uint64_t since_tsc; /* rx: of the last look; tx: since then frames wait for room, 0: none do */
+    struct net_occupancy occupancy;
     struct net_stats stats;
 };
 
@@ -197,6 +210,10 @@ unsigned net_tx_burst(struct net_dev *nd, struct pktbuf **frames, unsigned count
 
 /* Publishes what net_tx_add() queued, rings the doorbell when the device asks for it. */
 void net_tx_flush(struct net_dev *nd);
+
+/* Notes that a frame finds no room. net_tx_add() and net_tx_burst() do so by themselves; this is for
+ * callers that look before. */
+void net_tx_full(struct net_dev *nd);
 
 /* Takes back the tokens of up to max frames (at most NET_BURST_MAX) that were sent. */
 unsigned net_tx_done(struct net_dev *nd, void **tokens, unsigned max);

@@ -37,6 +37,7 @@ static bool app_is_done(const struct config *cfg, const struct app *app,
 static void app_check_ready(const struct app *app, struct app_loop *loop) {
     if (app->ready == NULL || app->ready(loop->now_ms - loop->start_ms)) {
         loop->ready = true;
+        stats_begin();
         app_print_ready(app);
     }
 }

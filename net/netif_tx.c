@@ -185,7 +185,7 @@ err_t netif_tx_output(struct netif *netif, struct pbuf *p) {
     if (LIKELY(nv->backlog_count == 0 && tx_can_add(nd, n))) {
         return tx_add(nd, frame, seg, n);
     }
-    nd->tx.stats.ring_full++;
+    net_tx_full(nd);
     if (nv->backlog_count == BACKLOG_MAX) {
         nd->tx.stats.drop_ring_full++;
         pbuf_free(frame);

@@ -10,6 +10,8 @@
 #include "net/stack.h"
 
 static const struct stats_group *stats_app_group;
+static bool stats_running;                  /* the workload */
+static uint64_t stats_notifications_before; /* when it began */
 static char stats_line[STATS_TEXT_MAX] __attribute__((section(".bss.large.stats_line")));
 
 uint64_t stats_read_u64(const void *source) {
@@ -121,6 +123,20 @@ static void stats_write_group(struct json *j, const struct stats_group *group) {
     json_close(j);
 }
 
+/* Without the zeros at the end. */
+static void stats_write_occupancy(struct json *j, const char *key,
+                                  const uint64_t counts[NET_OCCUPANCY]) {
+    unsigned count = NET_OCCUPANCY;
+    while (count > 0 && counts[count - 1] == 0) {
+        count--;
+    }
+    json_array(j, key);
+    for (unsigned i = 0; i < count; i++) {
+        json_u64(j, NULL, counts[i]);
+    }
+    json_close(j);
+}
+
 static void stats_write_queue(struct json *j, const char *key, const struct net_queue *queue) {
     json_object(j, key);
     json_u64(j, "size", queue->vq.num);
@@ -129,6 +145,8 @@ static void stats_write_queue(struct json *j, const char *key, const struct net_
         json_u64(j, net_counters[i].name, stats_read_u64(counter));
     }
     json_u64(j, "device_errors", queue->vq.device_errors);
+    stats_write_occupancy(j, "looks_by_used", queue->occupancy.used);
+    stats_write_occupancy(j, "looks_by_free", queue->occupancy.free);
     json_close(j);
 }
 
@@ -177,12 +195,31 @@ static void stats_write_nic(struct json *j, const struct net_dev *nd) {
     json_close(j);
 }
 
+/* Doorbells and interrupts so far. */
+static uint64_t stats_notifications(void) {
+    uint64_t count = 0;
+    for (unsigned nic = 0; nic < net_dev_count; nic++) {
+        const struct net_dev *nd = &net_devs[nic];
+        count += nd->rx.stats.kicks + nd->rx.stats.interrupts;
+        count += nd->tx.stats.kicks + nd->tx.stats.interrupts;
+    }
+    return count;
+}
+
+void stats_begin(void) {
+    stats_running = true;
+    stats_notifications_before = stats_notifications();
+}
+
 void stats_write(struct json *j, const char *event) {
     json_object(j, NULL);
     json_string(j, "event", event);
     json_string(j, "app", stats_app_group->name);
     json_u64(j, "uptime_us", clock_us());
     json_u64(j, "slept_us", stack_slept_us());
+    json_bool(j, "certified_polled",
+              stats_running && net_devs[0].mode == CONFIG_MODE_POLL &&
+                  stats_notifications() == stats_notifications_before);
     json_array(j, "nics");
     for (unsigned nic = 0; nic < net_dev_count; nic++) {
         stats_write_nic(j, &net_devs[nic]);

@@ -194,6 +194,91 @@ static void test_refused_frames(void **state) {
     check_pool(0);
 }
 
+static uint64_t sum(const uint64_t counts[NET_OCCUPANCY]) {
+    uint64_t all = 0;
+    for (unsigned i = 0; i < NET_OCCUPANCY; i++) {
+        all += counts[i];
+    }
+    return all;
+}
+
+/* Each look is in one class of how much it found, and of how much the device lacked after it. */
+static void test_occupancy(void **state) {
+    static const struct {
+        unsigned frames, class;
+    } looks[] = {{0, 0}, {1, 1}, {2, 2}, {3, 2}, {4, 3}, {7, 3}, {8, 4}, {31, 5}, {32, 6}};
+    const struct net_occupancy *seen;
+    struct pktbuf *bufs[NET_BURST_MAX];
+    (void)state;
+    bring_up();
+    seen = &nd->rx.occupancy;
+    for (unsigned i = 0; i < ARRAY_SIZE(looks); i++) {
+        const uint64_t before = seen->used[looks[i].class];
+        for (unsigned k = 0; k < looks[i].frames; k++) {
+            assert_true(receive(HDR + 60, 1, HDR + 60));
+        }
+        show(RX);
+        assert_int_equal(net_rx_burst(nd, bufs, NET_BURST_MAX), looks[i].frames);
+        for (unsigned k = 0; k < looks[i].frames; k++) {
+            pktbuf_put(bufs[k]);
+        }
+        assert_true(seen->used[looks[i].class] == before + 1);
+        assert_true(sum(seen->used) == i + 1 && sum(seen->free) == i + 1);
+        assert_true(nd->rx.stats.polls == i + 1);
+    }
+    assert_int_equal(nd->rx.stats.empty_polls, 1);
+    assert_true(seen->free[0] >= 1);
+}
+
+/* The device used all it had: it was dry for as long as nobody looked, at most. A ring that has room
+ * again ends the wait of frames for it. */
+static void test_times_of_want(void **state) {
+    struct pktbuf *bufs[NET_BURST_MAX];
+    uint8_t bytes[2048];
+    void *tokens[NET_BURST_MAX];
+    (void)state;
+    cfg.queue = 4;
+    tx_begin();
+    assert_int_equal(net_rx_burst(nd, bufs, NET_BURST_MAX), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(receive(HDR + 60, 1, HDR + 60));
+    }
+    show(RX);
+    assert_int_equal(net_rx_burst(nd, bufs, NET_BURST_MAX), 3);
+    assert_int_equal(nd->rx.stats.ring_empty, 0);
+    assert_true(nd->rx.stats.dry_ns == 0);
+    for (unsigned i = 0; i < 3; i++) {
+        pktbuf_put(bufs[i]);
+    }
+    const unsigned had = nd->rx.vq.num - nd->rx.vq.free_count;
+    for (unsigned i = 0; i < had; i++) {
+        assert_true(receive(HDR + 60, 1, HDR + 60));
+    }
+    show(RX);
+    assert_int_equal(net_rx_burst(nd, bufs, NET_BURST_MAX), had);
+    assert_int_equal(nd->rx.stats.ring_empty, 1);
+    assert_true(nd->rx.stats.dry_ns > 0);
+    for (unsigned i = 0; i < had; i++) {
+        pktbuf_put(bufs[i]);
+    }
+
+    for (unsigned i = 0; i < 4; i++) {
+        assert_true(send_frame(i, 60, 1));
+    }
+    net_tx_flush(nd);
+    assert_true(nd->tx.since_tsc == 0);
+    net_tx_full(nd);
+    net_tx_full(nd);
+    assert_int_equal(nd->tx.stats.ring_full, 2);
+    assert_int_equal(net_tx_done(nd, tokens, NET_BURST_MAX), 0);
+    assert_true(nd->tx.stats.full_ns == 0 && nd->tx.since_tsc != 0);
+    assert_true(transmit(bytes, sizeof(bytes)) > 0);
+    show(TX);
+    assert_int_equal(net_tx_done(nd, tokens, NET_BURST_MAX), 1);
+    assert_true(nd->tx.stats.full_ns > 0 && nd->tx.since_tsc == 0);
+    check_pool(0);
+}
+
 int main(void) {
 #define NET_CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -201,6 +286,7 @@ int main(void) {
         NET_CASE(test_header_garbage), NET_CASE(test_starved_receiver),
         NET_CASE(test_small_rings),    NET_CASE(test_frames_go_out),
         NET_CASE(test_doorbells),      NET_CASE(test_refused_frames),
+        NET_CASE(test_occupancy),      NET_CASE(test_times_of_want),
     };
     return cmocka_run_group_tests_name("net bursts", tests, NULL, NULL);
 }
