@@ -152,6 +152,13 @@ ALWAYS_INLINE unsigned rx_burst_body(struct net_dev *nd, struct pktbuf **out, un
     const unsigned used = vq_take_used(&rx->vq, layout, done, max);
     burst_count_look(rx, used);
     rx_count_dry(rx, used);
+    for (unsigned i = 0; i < used; i++) { /* the device's core has them: ask for all at once */
+        const struct pktbuf *buf = done[i].token;
+        __builtin_prefetch(buf->headroom + PKTBUF_HEADROOM);
+        if (mrg_rxbuf) {
+            __builtin_prefetch(buf->headroom + PKTBUF_HEADROOM - 1);
+        }
+    }
     for (unsigned i = 0; i < used; i++) {
         struct pktbuf *frame = mrg_rxbuf && UNLIKELY(nd->rx_missing > 0)
                                    ? rx_continue(nd, done[i].token, done[i].len)

@@ -29,26 +29,51 @@ static const uint8_t supported[] = {
     VIRTIO_NET_F_VQ_NOTF_COAL,
 };
 
-int net_features_wanted(const struct config *cfg, struct virtio_features *wanted) {
-    struct virtio_features masked;
+/* What raw workloads leave out unless the user says +name. Their buffers hold any frame, so several for
+ * one are not needed, and without MRG_RXBUF neither side writes the header of a frame: forwarded ones
+ * go out with zeros where received ones would have a number (5.1.6.2, 5.1.6.4). */
+static void leave_out(struct virtio_features *wanted, const struct virtio_features *kept) {
+    static const uint8_t bits[] = {VIRTIO_NET_F_CSUM, VIRTIO_NET_F_MRG_RXBUF};
+    for (unsigned i = 0; i < ARRAY_SIZE(bits); i++) {
+        if (!virtio_feature_get(kept, bits[i])) {
+            virtio_feature_clear(wanted, bits[i]);
+        }
+    }
+}
+
+int net_features_wanted(const struct config *cfg, struct virtio_features *wanted,
+                        struct virtio_features *kept) {
+    struct virtio_wishes wishes;
     char error[160];
-    if (virtio_feature_mask(cfg->features, &masked, error, sizeof(error)) != ERR_OK) {
+    if (virtio_feature_wishes(cfg->features, &wishes, error, sizeof(error)) != ERR_OK) {
         log_error("config: %s", error);
         return ERR_CONFIG;
     }
     *wanted = (struct virtio_features){0};
+    *kept = wishes.kept;
     for (unsigned i = 0; i < ARRAY_SIZE(supported); i++) {
-        if (!virtio_feature_get(&masked, supported[i])) {
+        if (!virtio_feature_get(&wishes.masked, supported[i])) {
             virtio_feature_set(wanted, supported[i]);
         }
+        virtio_feature_clear(&wishes.kept, supported[i]);
+    }
+    if (virtio_feature_names(&wishes.kept, (const char *[VIRTIO_FEATURE_NAMES_MAX]){0}) != 0) {
+        log_error("config: features=: + is for features that Ringlet supports");
+        return ERR_CONFIG;
     }
     if (cfg->ring == CONFIG_RING_SPLIT) {
         virtio_feature_clear(wanted, VIRTIO_F_RING_PACKED);
     }
-    if (config_is_raw(cfg)) { /* frames are sent on as they come, so their checksums have to be whole */
-        virtio_feature_clear(wanted, VIRTIO_NET_F_CSUM);
-        virtio_feature_clear(wanted, VIRTIO_NET_F_GUEST_CSUM);
+    if (!config_is_raw(cfg)) {
+        return ERR_OK;
     }
+    leave_out(wanted, kept);
+    if (virtio_feature_get(kept, VIRTIO_NET_F_GUEST_CSUM)) {
+        log_error("config: features=+guest_csum: app=%s hands frames on as they come, so their "
+                  "checksums have to be whole", config_app_name(cfg->app));
+        return ERR_CONFIG;
+    }
+    virtio_feature_clear(wanted, VIRTIO_NET_F_GUEST_CSUM);
     return ERR_OK;
 }
 
@@ -134,7 +159,7 @@ int net_negotiate(struct net_dev *nd) {
     }
     virtio_pci_limit(v, &nd->features);
     virtio_feature_close(&nd->features);
-    if (nd->raw && nd->mode == CONFIG_MODE_POLL && !net_has(nd, VIRTIO_F_RING_PACKED)) {
+    if (nd->leave_event_idx && !net_has(nd, VIRTIO_F_RING_PACKED)) {
         /* The flags of a split ring can say "never"; an index only "not for the next 65535". */
         virtio_feature_clear(&nd->features, VIRTIO_F_EVENT_IDX);
     }

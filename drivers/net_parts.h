@@ -14,7 +14,8 @@
 
 /* Features that may be accepted: supported, not masked by cfg, of the ring layout that cfg wants.
  * ERR_CONFIG for a bad features=; the reason was logged. */
-int net_features_wanted(const struct config *cfg, struct virtio_features *wanted);
+int net_features_wanted(const struct config *cfg, struct virtio_features *wanted,
+                        struct virtio_features *kept);
 
 /* Initialisation steps 1 to 6 of 3.1.1, and what the features say about MTU and headers. ERR_TIMEOUT
  * when the device does not finish a reset (it must not be touched then), ERR_CONFIG when it cannot do

@@ -93,28 +93,36 @@ void virtio_feature_close(struct virtio_features *f) {
     }
 }
 
-static bool feature_set_by_name(struct virtio_features *f, const char *name, size_t len) {
+/* The bit of a name, VIRTIO_FEATURE_BITS when there is none. */
+static unsigned feature_by_name(const char *name, size_t len) {
     for (size_t i = 0; i < ARRAY_SIZE(feature_names); i++) {
         if (strlen(feature_names[i].name) == len &&
             memcmp(feature_names[i].name, name, len) == 0) {
-            virtio_feature_set(f, feature_names[i].bit);
-            return true;
+            return feature_names[i].bit;
         }
     }
-    return false;
+    return VIRTIO_FEATURE_BITS;
 }
 
-int virtio_feature_mask(const char *list, struct virtio_features *masked, char *error,
-                        size_t error_size) {
-    *masked = (struct virtio_features){0};
+int virtio_feature_wishes(const char *list, struct virtio_wishes *wishes, char *error,
+                          size_t error_size) {
+    *wishes = (struct virtio_wishes){0};
     bool more = *list != '\0';
     while (more) {
         const size_t len = strcspn(list, ",");
-        if (len == 0 || list[0] != '-' || !feature_set_by_name(masked, list + 1, len - 1)) {
-            snprintf(error, error_size, "features=: '%.*s': must be -NAME with a feature of virtio-net",
+        const bool sign = len > 0 && (list[0] == '-' || list[0] == '+');
+        const unsigned bit = sign ? feature_by_name(list + 1, len - 1) : VIRTIO_FEATURE_BITS;
+        if (bit == VIRTIO_FEATURE_BITS) {
+            snprintf(error, error_size,
+                     "features=: '%.*s': must be -NAME or +NAME with a feature of virtio-net",
                      (int)len, list);
             return ERR_CONFIG;
         }
+        if (virtio_feature_get(&wishes->masked, bit) || virtio_feature_get(&wishes->kept, bit)) {
+            snprintf(error, error_size, "features=: '%.*s': given twice", (int)len - 1, list + 1);
+            return ERR_CONFIG;
+        }
+        virtio_feature_set(list[0] == '-' ? &wishes->masked : &wishes->kept, bit);
         list += len;
         more = *list == ',';
         list += more;

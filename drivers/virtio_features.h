@@ -32,9 +32,15 @@ unsigned virtio_feature_names(const struct virtio_features *f,
 /* Takes out of f whatever needs a feature that f does not have (5.1.3.1). */
 void virtio_feature_close(struct virtio_features *f);
 
-/* Parses "-name,-name" into the set of masked features. ERR_CONFIG and the reason in error for an
- * unknown name or another form; an empty list is fine. */
-int virtio_feature_mask(const char *list, struct virtio_features *masked, char *error,
-                        size_t error_size);
+/* What the user says of features. */
+struct virtio_wishes {
+    struct virtio_features masked; /* must not be negotiated */
+    struct virtio_features kept;   /* shall be, though a workload would leave them out */
+};
+
+/* Parses "-name,+name". ERR_CONFIG and the reason in error for an unknown name, one that is said twice,
+ * or another form; an empty list is fine. */
+int virtio_feature_wishes(const char *list, struct virtio_wishes *wishes, char *error,
+                          size_t error_size);
 
 #endif

@@ -315,9 +315,9 @@ static int check_macs(const struct config *cfg, unsigned count) {
 }
 
 int net_probe(const struct config *cfg) {
-    struct virtio_features wanted;
+    struct virtio_features wanted, kept;
     unsigned left = 0;
-    if (net_features_wanted(cfg, &wanted) != ERR_OK) {
+    if (net_features_wanted(cfg, &wanted, &kept) != ERR_OK) {
         return ERR_CONFIG;
     }
     for (unsigned i = 0; i < pci_dev_count; i++) {
@@ -336,7 +336,8 @@ int net_probe(const struct config *cfg) {
             .index = net_dev_count,
             .wanted = wanted,
             .need_packed = cfg->ring == CONFIG_RING_PACKED,
-            .raw = config_is_raw(cfg),
+            .leave_event_idx = config_is_raw(cfg) && cfg->mode == CONFIG_MODE_POLL &&
+                               !virtio_feature_get(&kept, VIRTIO_F_EVENT_IDX),
             .ctrl.promiscuous = config_is_raw(cfg),
             .mode = cfg->mode,
         };

@@ -145,7 +145,7 @@ struct net_dev {
     uint8_t hdr_len; /* bytes of the virtio header in front of each frame */
     bool mrg_rxbuf;  /* frames may come in several buffers */
     bool need_packed; /* the user asked for ring=packed */
-    bool raw;         /* a workload drives the rings itself */
+    bool leave_event_idx; /* out of a split ring */
     bool link_up;
     bool running; /* between DRIVER_OK and a reset */
     uint32_t mode;     /* enum config_mode */

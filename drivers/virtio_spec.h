@@ -75,7 +75,7 @@ enum virtio_feature {
 };
 
 /* Feature bits 0 to 95 as the three 32-bit words of the transport. */
-enum { VIRTIO_FEATURE_WORDS = 3 };
+enum { VIRTIO_FEATURE_WORDS = 3, VIRTIO_FEATURE_BITS = 32 * VIRTIO_FEATURE_WORDS };
 
 /* 2.7.5 The virtqueue descriptor table */
 enum {

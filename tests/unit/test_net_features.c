@@ -305,6 +305,46 @@ static void test_doorbell_cannot_hold_position(void **state) {
     }
 }
 
+static bool has(unsigned bit) {
+    return virtio_feature_get(&nd->features, bit);
+}
+
+/* Raw workloads leave out what has costs and no use for them; +name brings it back. */
+static void test_raw_workloads(void **state) {
+    static const uint32_t apps[] = {CONFIG_APP_ECHO, CONFIG_APP_FWD, CONFIG_APP_GEN,
+                                    CONFIG_APP_SINK};
+    for (unsigned i = 0; i < ARRAY_SIZE(apps); i++) {
+        const bool raw = apps[i] != CONFIG_APP_ECHO;
+        for (unsigned packed = 0; packed < 2; packed++) {
+            for (unsigned irq = 0; irq < 2; irq++) {
+                for (unsigned plus = 0; plus < 2; plus++) {
+                    again(state);
+                    offer_all();
+                    virtio_device_offer(&dev, VIRTIO_F_RING_PACKED, packed);
+                    virtio_device_add_msix(&dev, 3);
+                    cfg.app = apps[i];
+                    cfg.mode = irq ? CONFIG_MODE_IRQ : CONFIG_MODE_POLL;
+                    strcpy(cfg.features, plus ? "+mrg_rxbuf,+event_idx" : "");
+                    bring_up();
+                    assert_int_equal(has(VIRTIO_NET_F_MRG_RXBUF), plus || !raw);
+                    assert_int_equal(has(VIRTIO_F_EVENT_IDX), plus || !raw || packed || irq);
+                    assert_int_equal(has(VIRTIO_NET_F_CSUM), !raw);
+                    assert_int_equal(has(VIRTIO_NET_F_GUEST_CSUM), !raw);
+                    assert_int_equal(dev.ctrl.promisc, raw);
+                }
+            }
+        }
+    }
+    static const char *const bad[] = {"+guest_csum", "+host_tso4", "+mac,-mac"};
+    for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+        again(state);
+        offer_all();
+        cfg.app = CONFIG_APP_FWD;
+        strcpy(cfg.features, bad[i]);
+        assert_int_equal(net_probe(&cfg), ERR_CONFIG);
+    }
+}
+
 int main(void) {
 #define NET_CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -316,7 +356,7 @@ int main(void) {
         NET_CASE(test_speed),
         NET_CASE(test_doorbell_forms),
         NET_CASE(test_position_wraps),
-        NET_CASE(test_doorbell_cannot_hold_position),
+        NET_CASE(test_doorbell_cannot_hold_position), NET_CASE(test_raw_workloads),
     };
     return cmocka_run_group_tests_name("net features", tests, NULL, NULL);
 }

@@ -86,36 +86,37 @@ static void test_feature_bits(void **state) {
 
 static void test_feature_list(void **state) {
     static const char *const bad[] = {"mac",       "-",     "-nonsense", "-mac,", "-mac,,-mtu",
-                                      "-mac -mtu", "-MAC",  "-ma",       "-macs", "+mac",
-                                      "-mac,mtu",  ",-mac", "--mac"};
-    struct virtio_features masked;
+                                      "-mac -mtu", "-MAC",  "-ma",       "-macs", "mac+",
+                                      "-mac,mtu",  ",-mac", "--mac",     "-mac,+mac", "+mac,+mac"};
+    struct virtio_wishes wishes;
     const char *names[VIRTIO_FEATURE_NAMES_MAX];
     char error[80];
     (void)state;
-    assert_int_equal(virtio_feature_mask("", &masked, error, sizeof(error)), ERR_OK);
-    assert_int_equal(virtio_feature_names(&masked, names), 0);
+    assert_int_equal(virtio_feature_wishes("", &wishes, error, sizeof(error)), ERR_OK);
+    assert_int_equal(virtio_feature_names(&wishes.masked, names), 0);
     assert_int_equal(
-        virtio_feature_mask("-mrg_rxbuf,-event_idx,-mac", &masked, error, sizeof(error)), ERR_OK);
-    assert_int_equal(masked.word[0], 1u << 15 | 1u << 29 | 1u << 5);
-    assert_int_equal(masked.word[1] | masked.word[2], 0);
+        virtio_feature_wishes("-mrg_rxbuf,-event_idx,+csum,-mac", &wishes, error, sizeof(error)), ERR_OK);
+    assert_int_equal(wishes.masked.word[0], 1u << 15 | 1u << 29 | 1u << 5);
+    assert_int_equal(wishes.masked.word[1] | wishes.masked.word[2], 0);
+    assert_int_equal(wishes.kept.word[0], 1);
     for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
         memset(error, 0x5a, sizeof(error));
-        if (virtio_feature_mask(bad[i], &masked, error, sizeof(error)) != ERR_CONFIG) {
+        if (virtio_feature_wishes(bad[i], &wishes, error, sizeof(error)) != ERR_CONFIG) {
             fail_msg("features=%s was accepted", bad[i]);
         }
         assert_non_null(memchr(error, '\0', sizeof(error)));
         assert_non_null(strstr(error, "features="));
     }
     /* A name can be said for each bit that has one, and means that bit alone. */
-    memset(&masked, 0xff, sizeof(masked));
-    const unsigned count = virtio_feature_names(&masked, names);
+    memset(&wishes, 0xff, sizeof(wishes));
+    const unsigned count = virtio_feature_names(&wishes.masked, names);
     assert_true(count > 40 && count <= VIRTIO_FEATURE_NAMES_MAX);
     for (unsigned i = 0; i < count; i++) {
         const char *again[VIRTIO_FEATURE_NAMES_MAX];
         char list[40];
         snprintf(list, sizeof(list), "-%s", names[i]);
-        assert_int_equal(virtio_feature_mask(list, &masked, error, sizeof(error)), ERR_OK);
-        assert_int_equal(virtio_feature_names(&masked, again), 1);
+        assert_int_equal(virtio_feature_wishes(list, &wishes, error, sizeof(error)), ERR_OK);
+        assert_int_equal(virtio_feature_names(&wishes.masked, again), 1);
         assert_string_equal(again[0], names[i]);
     }
 }
