@@ -17,6 +17,7 @@
 #include "net/app_crash_test.h"
 #include "net/app_echo.h"
 #include "net/app_fwd.h"
+#include "net/app_gen.h"
 #include "net/app_ping.h"
 #include "net/stack.h"
 
@@ -115,6 +116,7 @@ static const struct app *const apps[] = {
     [CONFIG_APP_ECHO] = &app_echo,
     [CONFIG_APP_PING] = &app_ping,
     [CONFIG_APP_FWD] = &app_fwd,
+    [CONFIG_APP_GEN] = &app_gen,
 };
 
 void user_main(void) {
