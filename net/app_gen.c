@@ -241,6 +241,7 @@ static void gen_make(unsigned max, uint64_t now) {
             break; /* the protocol stack's frames have taken descriptors */
         }
         gen_pace_sent(&gen.pace, gen_stream_class(&gen.stream), now);
+        buf->next = NULL; /* one buffer is the whole frame */
         buf->len = buf->frame_len = gen_stream_next(&gen.stream, buf->data, now);
         gen.pending[gen.pending_count++] = buf;
         gen.made++;
