@@ -19,6 +19,7 @@
 #include "net/app_fwd.h"
 #include "net/app_gen.h"
 #include "net/app_ping.h"
+#include "net/app_sink.h"
 #include "net/stack.h"
 
 #include <string.h>
@@ -117,6 +118,7 @@ static const struct app *const apps[] = {
     [CONFIG_APP_PING] = &app_ping,
     [CONFIG_APP_FWD] = &app_fwd,
     [CONFIG_APP_GEN] = &app_gen,
+    [CONFIG_APP_SINK] = &app_sink,
 };
 
 void user_main(void) {
