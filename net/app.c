@@ -47,6 +47,9 @@ static void app_tick(const struct config *cfg, const struct app *app, struct app
     if (cfg->stats != 0 && loop->now_ms >= loop->stats_ms) {
         loop->stats_ms += cfg->stats * (uint64_t)1000;
         stats_print("stats");
+        if (app->printed != NULL) {
+            app->printed();
+        }
     }
     if (app->tick != NULL) {
         app->tick(loop->now_ms);

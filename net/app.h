@@ -31,6 +31,9 @@ struct app {
     /* Once a millisecond. */
     void (*tick)(uint64_t now_ms);
 
+    /* After each statistics line. */
+    void (*printed)(void);
+
     /* Whether it has ended. time_is_up: seconds= have passed; it is to end as soon as it can. */
     bool (*done)(bool time_is_up);
 

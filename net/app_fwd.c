@@ -145,4 +145,5 @@ const struct app app_fwd = {
     .stats = &app_fwd_group,
     .start = app_fwd_start,
     .poll = app_fwd_poll,
+    .printed = raw_printed,
 };

@@ -367,6 +367,7 @@ const struct app app_gen = {
     .start = app_gen_start,
     .ready = app_gen_ready,
     .poll = app_gen_poll,
+    .printed = raw_printed,
     .wake_tsc = app_gen_wake_tsc,
     .done = app_gen_done,
     .verdict = app_gen_verdict,

@@ -119,6 +119,7 @@ const struct app app_sink = {
     .start = app_sink_start,
     .ready = app_sink_ready,
     .poll = app_sink_poll,
+    .printed = raw_printed,
     .done = app_sink_done,
     .verdict = app_sink_verdict,
 };

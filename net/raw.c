@@ -27,6 +27,15 @@ uint64_t raw_read_ns(const void *source) {
     return clock_ns_of_ticks(*(const uint64_t *)source);
 }
 
+uint64_t raw_read_gaps_now(const void *source) {
+    (void)source;
+    return raw_counters.steal_gaps - raw_counters.steal_gaps_seen;
+}
+
+void raw_printed(void) {
+    raw_counters.steal_gaps_seen = raw_counters.steal_gaps;
+}
+
 void raw_start(const struct config *cfg) {
     netif_virtio_set_raw();
     raw.steal_ticks = clock_ticks_of_us(cfg->steal_us);

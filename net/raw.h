@@ -18,6 +18,7 @@ struct raw_counters {
     uint64_t steal_gaps;
     uint64_t steal_ticks;     /* of these gaps together */
     uint64_t steal_max_ticks; /* of the longest one */
+    uint64_t steal_gaps_seen; /* when the last statistics line was printed */
 };
 
 extern struct raw_counters raw_counters;
@@ -30,10 +31,17 @@ extern struct raw_counters raw_counters;
      .read = stats_read_u64, .source = &raw_counters.busy_ticks},                                  \
     {.name = "steal_gaps", .help = "Gaps longer than steal_us= in the CPU's time",                 \
      .read = stats_read_u64, .source = &raw_counters.steal_gaps},                                  \
+    {.name = "steal_gaps_now", .help = "Those since the last statistics line",                    \
+     .read = raw_read_gaps_now, .source = NULL, .gauge = true},                                    \
     {.name = "steal_ns", .help = "These gaps together", .read = raw_read_ns,                       \
      .source = &raw_counters.steal_ticks},                                                         \
     {.name = "steal_max_ns", .help = "The longest one", .read = raw_read_ns,                       \
      .source = &raw_counters.steal_max_ticks, .gauge = true}
+
+uint64_t raw_read_gaps_now(const void *source);
+
+/* struct app's printed(). */
+void raw_printed(void);
 
 /* Reads a counter of ticks as nanoseconds. */
 uint64_t raw_read_ns(const void *source);
