@@ -225,6 +225,22 @@ ALWAYS_INLINE unsigned tx_segments(const struct net_dev *nd, const struct pktbuf
     return n;
 }
 
+/* A tag is part of the header, for which the MTU has no limit (5.1.4.2). Cold. */
+static inline bool tx_is_too_long(const struct net_dev *nd, const struct pktbuf *frame) {
+    uint32_t max = nd->tx_len_max;
+    for (unsigned i = 0; i < NET_VLAN_TAGS_MAX; i++) {
+        const uint32_t off = 12 + i * NET_VLAN_TAG_LEN; /* of the type */
+        const uint32_t type = off + 2 > frame->len
+                                  ? 0
+                                  : (uint32_t)frame->data[off] << 8 | frame->data[off + 1];
+        if (type != 0x8100 && type != 0x88a8) {
+            break;
+        }
+        max += NET_VLAN_TAG_LEN;
+    }
+    return frame->frame_len > max;
+}
+
 ALWAYS_INLINE unsigned tx_burst_body(struct net_dev *nd, struct pktbuf **frames, unsigned count,
                                      enum vq_layout layout) {
     struct net_queue *tx = &nd->tx;
@@ -237,7 +253,8 @@ ALWAYS_INLINE unsigned tx_burst_body(struct net_dev *nd, struct pktbuf **frames,
     for (; i < count; i++) {
         struct pktbuf *frame = frames[i];
         const unsigned n = tx_segments(nd, frame, seg);
-        if (UNLIKELY(frame->frame_len > nd->tx_len_max || n > NET_TX_SEG_MAX || n > tx->vq.num)) {
+        if (UNLIKELY((frame->frame_len > nd->tx_len_max && tx_is_too_long(nd, frame)) ||
+                     n > NET_TX_SEG_MAX || n > tx->vq.num)) {
             tx->stats.drop_too_long++;
             pktbuf_put_frame(frame);
             continue;

@@ -12,6 +12,7 @@
 #include <string.h>
 
 enum {
+    NET_FCS_LEN = 4,
     POOL_SPARE_MIN = 64,    /* beside the ring's own */
     POOL_SPARE_MAX = 32768,
     POOL_SPARE_RAW = 2048, /* no stack keeps frames, but transmit rings of a forwarder do */
@@ -131,7 +132,7 @@ static int ctrl_allocate(struct net_dev *nd) {
 static int pool_allocate(struct net_dev *nd, const struct config *cfg, size_t budget) {
     const uint32_t num = nd->rx.vq.num;
     /* At least what 5.1.6.3.1 wants, whatever the MTU. */
-    const uint32_t room = NET_ETH_HDR_LEN + NET_VLAN_TAG_LEN +
+    const uint32_t room = NET_ETH_HDR_LEN + NET_VLAN_TAGS_MAX * NET_VLAN_TAG_LEN +
                           (uint32_t)max_u64(nd->mtu, NET_MTU_DEFAULT);
     const size_t stride = align_up(sizeof(struct pktbuf) + room, PKTBUF_ALIGN);
     const uint32_t affordable = (uint32_t)min_u64(budget / 4 * 3 / stride, UINT32_MAX);
@@ -200,6 +201,16 @@ static int queues_start(struct net_dev *nd) {
                                                               : err;
 }
 
+/* Without the feature MTU there is no limit but the usual one of Ethernet, 1518 bytes and tags: so long a
+ * frame may be that a workload makes. */
+static uint32_t tx_len_max(const struct net_dev *nd) {
+    const uint32_t len = nd->mtu + (uint32_t)NET_ETH_HDR_LEN;
+    if (nd->raw) {
+        return net_has(nd, VIRTIO_NET_F_MTU) ? len : len + NET_FCS_LEN;
+    }
+    return nd->ctrl.vlan != 0 ? len + NET_VLAN_TAG_LEN : len;
+}
+
 /* Steps 7 and 8 of 3.1.1: queues, then DRIVER_OK; only then a doorbell may ring. */
 int net_start(struct net_dev *nd) {
     uint16_t status;
@@ -221,8 +232,7 @@ int net_start(struct net_dev *nd) {
     nd->running = true;
     nd->link_up = status & VIRTIO_NET_S_LINK_UP;
     nd->mrg_rxbuf = net_has(nd, VIRTIO_NET_F_MRG_RXBUF);
-    nd->tx_len_max = nd->mtu + (uint32_t)NET_ETH_HDR_LEN +
-                     (nd->ctrl.vlan != 0 ? NET_VLAN_TAG_LEN : 0);
+    nd->tx_len_max = tx_len_max(nd);
     nd->tx_stalled = 0;
     net_rx_refill(nd);
     return net_ctrl_start(nd);
@@ -336,6 +346,7 @@ int net_probe(const struct config *cfg) {
             .index = net_dev_count,
             .wanted = wanted,
             .need_packed = cfg->ring == CONFIG_RING_PACKED,
+            .raw = config_is_raw(cfg),
             .leave_event_idx = config_is_raw(cfg) && cfg->mode == CONFIG_MODE_POLL &&
                                !virtio_feature_get(&kept, VIRTIO_F_EVENT_IDX),
             .ctrl.promiscuous = config_is_raw(cfg),

@@ -27,7 +27,8 @@ enum {
     NET_MTU_DEFAULT = 1500,
     NET_MTU_MIN = 68,       /* RFC 791; a device that offers less is lying */
     NET_MTU_MAX = 9216,     /* a larger offer is not accepted */
-    NET_VLAN_TAG_LEN = 4,   /* room for one tag in each frame, whoever sends it */
+    NET_VLAN_TAG_LEN = 4,
+    NET_VLAN_TAGS_MAX = 2,  /* in a frame; receive buffers have room for them, whoever sends it */
     NET_FRAME_MAX = 65535,  /* longer received frames, of many buffers, are dropped */
 };
 
@@ -141,10 +142,11 @@ struct net_dev {
     struct virtio_features wanted;
     uint8_t mac[6];
     uint16_t mtu; /* payload of that frame */
-    uint32_t tx_len_max; /* bytes of the largest frame that is sent */
+    uint32_t tx_len_max; /* bytes of the largest frame that is sent; net_tx_burst(): without tags */
     uint8_t hdr_len; /* bytes of the virtio header in front of each frame */
     bool mrg_rxbuf;  /* frames may come in several buffers */
     bool need_packed; /* the user asked for ring=packed */
+    bool raw;             /* a workload drives the rings itself */
     bool leave_event_idx; /* out of a split ring */
     bool link_up;
     bool running; /* between DRIVER_OK and a reset */

@@ -112,7 +112,7 @@ static const struct stats_group app_gen_group = {.name = "gen",
 static bool app_gen_start(const struct config *cfg) {
     const struct net_dev *nd = &net_devs[0];
     struct gen_device device = {
-        .frame_max = nd->tx_len_max,
+        .frame_max = nd->tx_len_max + NET_VLAN_TAG_LEN * ((cfg->vlan != 0) + (cfg->qinq != 0)),
         .speed_mbps = nd->speed <= VIRTIO_NET_SPEED_MAX ? nd->speed : 0,
     };
     memcpy(device.mac, nd->mac, MAC_LEN);
