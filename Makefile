@@ -132,6 +132,11 @@ UNIT_test_pktbuf := lib/pktbuf.c lib/dma.c
 UNIT_test_histogram := lib/histogram.c
 UNIT_test_pattern := lib/pattern.c
 UNIT_test_csum_offload := net/csum_offload.c net/checksum.c
+gen_rig := net/gen_text.c net/gen_rate.c net/gen_spec.c net/stamp.c lib/mac.c lib/log.c lib/config.c
+UNIT_test_stamp := net/stamp.c
+UNIT_test_gen_spec := $(gen_rig)
+UNIT_test_gen_stream := $(gen_rig) net/gen_stream.c
+UNIT_test_gen_pace := net/gen_pace.c lib/histogram.c
 UNIT_test_pci := $(pci_rig)
 UNIT_test_pci_bars := $(pci_rig)
 UNIT_test_irq := $(irq_rig)
@@ -177,7 +182,7 @@ $(foreach s,base ring step,$(eval $(call unit_object_rule,gcc,$(CC),$(s)))\
 define unit_rule
 $(B)/unit/$(1).$(2).ok: $(call unit_objects,$(1),$(2))
 	@echo "  UNIT    $(1) ($(2))"
-	@$(3) $$(UNIT_CFLAGS) $$^ -o $(B)/unit/$(1).$(2) -lcmocka
+	@$(3) $$(UNIT_CFLAGS) $$^ -o $(B)/unit/$(1).$(2) -lcmocka -lm
 	@$(B)/unit/$(1).$(2) > $(B)/unit/$(1).$(2).log 2>&1 || { cat $(B)/unit/$(1).$(2).log; exit 1; }
 	@tail -n 1 $(B)/unit/$(1).$(2).log
 	@touch $$@

@@ -4,6 +4,8 @@
 
 enum { FRACTION_DIGITS_MAX = 6, IP6_GROUPS = 8 };
 
+#define FRACTION_WHOLE_MAX UINT64_C(10000000000000) /* with all digits of a fraction it fits 64 bits */
+
 bool gen_text_word(const char **text, const char *word) {
     const size_t len = strlen(word);
     if (strncmp(*text, word, len) != 0) {
@@ -38,9 +40,8 @@ bool gen_text_fraction(const char **text, uint64_t *number, uint64_t *divisor) {
         const char *name;
         uint64_t factor;
     } units[] = {{"k", 1000}, {"M", 1000000}, {"G", 1000000000}};
-    enum { WHOLE_MAX = 1000000000 };
     *divisor = 1;
-    if (!gen_text_number(text, WHOLE_MAX, number)) {
+    if (!gen_text_number(text, FRACTION_WHOLE_MAX, number)) {
         return false;
     }
     if (gen_text_word(text, ".")) {
@@ -55,7 +56,6 @@ bool gen_text_fraction(const char **text, uint64_t *number, uint64_t *divisor) {
     }
     for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
         if (gen_text_word(text, units[i].name)) {
-            /* 10^15 with a fraction is the most that fits, and more than any link carries. */
             if (*number > UINT64_MAX / units[i].factor) {
                 return false;
             }
@@ -109,7 +109,7 @@ bool gen_text_ip6(const char **text, uint64_t *high, uint64_t *low) {
             return false;
         }
         if (gen_text_word(text, "::")) {
-            if (gap != IP6_GROUPS) {
+            if (gap != IP6_GROUPS || count == IP6_GROUPS) {
                 return false;
             }
             gap = count;

@@ -1,0 +1,441 @@
+/* The frames of app=gen. Each is taken apart here, byte by byte, by the text of the RFCs, and compared to
+ * what its number in the stream asks for. */
+#include "tests/unit/unit.h"
+
+#include "lib/config.h"
+#include "lib/err.h"
+#include "net/gen_stream.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROOM = 2048, SESSION = 0xabc, MTU_FRAME = 1522, BUFFERS = 3 };
+
+static struct gen_spec spec;
+static struct gen_stream stream;
+static uint8_t buffers[BUFFERS][ROOM];
+static struct unit_random rnd = {.state = 31};
+
+static void begin(struct gen_stream *s, const char *words) {
+    const struct gen_device device = {.mac = {0x52, 0x54, 0, 1, 2, 3}, .frame_max = MTU_FRAME};
+    struct config cfg;
+    char line[512], error[256];
+    snprintf(line, sizeof(line), "app=gen dst_mac=02:00:00:00:00:01 %s", words);
+    assert_int_equal(config_parse(&cfg, line, error, sizeof(error)), ERR_OK);
+    if (!gen_spec_parse(&spec, &cfg, &device)) {
+        fail_msg("%s was refused", words);
+    }
+    gen_stream_init(s, &spec, SESSION);
+    for (unsigned i = 0; i < BUFFERS; i++) {
+        memset(buffers[i], 0xee, ROOM);
+        gen_stream_prepare(s, buffers[i]);
+    }
+}
+
+static uint32_t get16(const uint8_t *p) {
+    return (uint32_t)p[0] << 8 | p[1];
+}
+
+static uint64_t get(const uint8_t *p, unsigned bytes) {
+    uint64_t value = 0;
+    for (unsigned i = 0; i < bytes; i++) {
+        value = value << 8 | p[i];
+    }
+    return value;
+}
+
+/* RFC 1071, without any cleverness. */
+static uint32_t add_words(uint32_t sum, const uint8_t *p, uint32_t len) {
+    for (uint32_t i = 0; i < len; i++) {
+        sum += i % 2 == 0 ? (uint32_t)p[i] << 8 : p[i];
+    }
+    return sum;
+}
+
+static uint32_t folded(uint32_t sum) {
+    while (sum > 0xffff) {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    return sum;
+}
+
+/* What a frame is found to hold. */
+struct found {
+    uint64_t src_high, src, dst_high, dst;
+    uint32_t sport, dport;
+    uint32_t tcp_seq;
+    const uint8_t *data; /* behind the header of UDP or TCP */
+    uint32_t data_len;
+};
+
+struct kind {
+    const char *words;
+    bool v6, tcp;
+    unsigned vlan, qinq;
+};
+
+static const uint8_t *take_tag(const uint8_t *at, unsigned ethertype, unsigned id) {
+    if (id == 0) {
+        return at;
+    }
+    assert_int_equal(get16(at), ethertype);
+    assert_int_equal(get16(at + 2), id); /* priority 0 */
+    return at + 4;
+}
+
+static const uint8_t *take_ip4(const uint8_t *ip, uint32_t len, uint8_t proto, struct found *f) {
+    static const uint8_t zero[2];
+    assert_int_equal(ip[0], 0x45);
+    assert_int_equal(ip[1], 0);
+    assert_int_equal(get16(ip + 2), len);
+    assert_memory_equal(ip + 4, zero, 2);
+    assert_int_equal(get16(ip + 6), 0x4000); /* DF, no offset */
+    assert_int_equal(ip[8], 64);
+    assert_int_equal(ip[9], proto);
+    assert_int_equal(folded(add_words(0, ip, 20)), 0xffff);
+    f->src = get(ip + 12, 4);
+    f->dst = get(ip + 16, 4);
+    return ip + 20;
+}
+
+static const uint8_t *take_ip6(const uint8_t *ip, uint32_t len, uint8_t proto, struct found *f) {
+    assert_int_equal(get(ip, 4), 0x60000000);
+    assert_int_equal(get16(ip + 4), len - 40);
+    assert_int_equal(ip[6], proto);
+    assert_int_equal(ip[7], 64);
+    f->src_high = get(ip + 8, 8);
+    f->src = get(ip + 16, 8);
+    f->dst_high = get(ip + 24, 8);
+    f->dst = get(ip + 32, 8);
+    return ip + 40;
+}
+
+static void take_l4(const struct kind *kind, const uint8_t *l4, uint32_t len, struct found *f) {
+    f->sport = get16(l4);
+    f->dport = get16(l4 + 2);
+    if (kind->tcp) {
+        f->tcp_seq = (uint32_t)get(l4 + 4, 4);
+        assert_int_equal(get(l4 + 8, 4), 1);       /* acknowledgment */
+        assert_int_equal(get16(l4 + 12), 0x5010);  /* no options, ACK */
+        assert_int_equal(get16(l4 + 14), 0xffff);  /* window */
+        assert_int_equal(get16(l4 + 18), 0);       /* urgent */
+    } else {
+        assert_int_equal(get16(l4 + 4), len);
+        assert_int_not_equal(get16(l4 + 6), 0); /* there is a checksum */
+    }
+    f->data = l4 + (kind->tcp ? 20 : 8);
+    f->data_len = len - (kind->tcp ? 20 : 8);
+}
+
+static struct found take_apart(const struct kind *kind, const uint8_t *frame, uint32_t len) {
+    struct found f = {0};
+    const uint8_t proto = kind->tcp ? 6 : 17;
+    assert_memory_equal(frame, ((const uint8_t[]){2, 0, 0, 0, 0, 1}), 6);
+    assert_memory_equal(frame + 6, ((const uint8_t[]){0x52, 0x54, 0, 1, 2, 3}), 6);
+    const uint8_t *at = take_tag(frame + 12, 0x88a8, kind->qinq);
+    at = take_tag(at, 0x8100, kind->vlan);
+    assert_int_equal(get16(at), kind->v6 ? 0x86dd : 0x0800);
+    const uint8_t *ip = at + 2;
+    const uint32_t ip_len = len - (uint32_t)(ip - frame);
+    const uint8_t *l4 = kind->v6 ? take_ip6(ip, ip_len, proto, &f) : take_ip4(ip, ip_len, proto, &f);
+    const uint32_t l4_len = len - (uint32_t)(l4 - frame);
+    take_l4(kind, l4, l4_len, &f);
+    /* With the pseudo header (RFC 768, 9293, 8200). */
+    uint32_t sum = add_words(0, ip + (kind->v6 ? 8 : 12), kind->v6 ? 32 : 8) + proto + l4_len;
+    assert_int_equal(folded(add_words(sum, l4, l4_len)), 0xffff);
+    return f;
+}
+
+/* Stamp and payload, or zeros where there is no room. */
+static void expect_data(const struct found *f, uint32_t flow, uint64_t seq, uint64_t tsc, bool fixed) {
+    struct stamp stamp;
+    if (f->data_len < STAMP_LEN) {
+        for (uint32_t i = 0; i < f->data_len; i++) {
+            assert_int_equal(f->data[i], 0);
+        }
+        return;
+    }
+    memcpy(&stamp, f->data, STAMP_LEN);
+    assert_int_equal(stamp.magic, STAMP_MAGIC);
+    assert_int_equal(stamp_flow(&stamp), flow);
+    assert_int_equal(stamp_session(&stamp), SESSION);
+    assert_true(stamp.seq == seq);
+    assert_true(stamp.tsc == tsc);
+    const uint64_t base = fixed ? stamp_payload_base(1, 0, 0) : stamp_payload_base(1, flow, seq);
+    assert_true(stamp_payload_matches(base, f->data + STAMP_LEN, f->data_len - STAMP_LEN));
+}
+
+#define V4 "src=10.0.0.1-10.0.0.7 dst=10.1.0.255-10.1.1.3 sport=65530-65535 dport=0-9 flows=23 "
+#define V6 "src=fd00::1:ffff:fffe-fd00::2:0:5 dst=fd01::1 sport=65530-65535 dport=0-9 flows=23 "
+
+static const struct kind kinds[] = {
+    {V4, false, false, 0, 0},
+    {V4 "proto=tcp ", false, true, 0, 0},
+    {V6, true, false, 0, 0},
+    {V6 "proto=tcp ", true, true, 0, 0},
+    {V4 "vlan=5 ", false, false, 5, 0},
+    {V4 "proto=tcp vlan=4094 ", false, true, 4094, 0},
+    {V6 "vlan=300 ", true, false, 300, 0},
+    {V6 "proto=tcp vlan=5 ", true, true, 5, 0},
+    {V4 "vlan=5 qinq=7 ", false, false, 5, 7},
+    {V4 "proto=tcp vlan=5 qinq=7 ", false, true, 5, 7},
+    {V6 "vlan=5 qinq=4094 ", true, false, 5, 4094},
+    {V6 "proto=tcp vlan=5 qinq=7 ", true, true, 5, 7},
+};
+
+static void check_kind(const struct kind *kind, const char *sizes, bool fixed) {
+    char words[256];
+    snprintf(words, sizeof(words), "%s%s payload=%s", kind->words, sizes, fixed ? "fixed" : "pattern");
+    begin(&stream, words);
+    const uint32_t tcp_step = spec.size_max - spec.header_len;
+    for (uint32_t n = 0; n < 500; n++) {
+        const uint32_t flow = n % 23;
+        const uint64_t tsc = (uint64_t)unit_random(&rnd) << 32 | unit_random(&rnd);
+        uint8_t *frame = buffers[n % BUFFERS];
+        const uint32_t wanted = spec.sizes[gen_stream_class(&stream)].len;
+        const uint32_t len = gen_stream_next(&stream, frame, tsc);
+        assert_int_equal(len, wanted);
+        const struct found f = take_apart(kind, frame, len);
+        if (kind->v6) {
+            assert_true(f.src_high == UINT64_C(0xfd00000000000000));
+            assert_true(f.src == UINT64_C(0x1fffffffe) + flow % 8);
+            assert_true(f.dst_high == UINT64_C(0xfd01000000000000));
+            assert_true(f.dst == 1);
+        } else {
+            assert_int_equal(f.src, 0x0a000001 + flow % 7);
+            assert_int_equal(f.dst, 0x0a0100ff + flow % 5);
+        }
+        assert_int_equal(f.sport, 65530 + flow % 6);
+        assert_int_equal(f.dport, flow % 10);
+        assert_true(!kind->tcp || f.tcp_seq == n / 23 * tcp_step);
+        expect_data(&f, flow, n / 23, tsc, fixed);
+    }
+}
+
+/* From the least size, through all remainders of a block of payload, without and with a stamp. */
+static void test_every_byte(void **state) {
+    char sizes[200];
+    (void)state;
+    for (unsigned k = 0; k < ARRAY_SIZE(kinds); k++) {
+        const uint32_t least = 14 + (kinds[k].vlan != 0 ? 4 : 0) + (kinds[k].qinq != 0 ? 4 : 0) +
+                               (kinds[k].v6 ? 40 : 20) + (kinds[k].tcp ? 20 : 8);
+        for (uint32_t size = least; size < least + 60; size++) {
+            snprintf(sizes, sizeof(sizes), "size=%u", size);
+            check_kind(&kinds[k], sizes, size % 2 != 0);
+        }
+        /* Long and short ones in the same buffers. */
+        snprintf(sizes, sizeof(sizes), "size=1518,%u,%u:3,%u,1001:2,%u", least, least + 22, least + 70,
+                 least + 9);
+        check_kind(&kinds[k], sizes, false);
+        check_kind(&kinds[k], sizes, true);
+    }
+}
+
+static void test_unstamped_are_counted(void **state) {
+    (void)state;
+    begin(&stream, "size=42,63,64");
+    for (unsigned i = 0; i < 30; i++) {
+        gen_stream_next(&stream, buffers[0], i);
+    }
+    assert_int_equal(stream.unstamped, 20);
+}
+
+/* A checksum that comes out as zero is sent as 0xffff with UDP, and as it is with TCP: all values of 16
+ * bits of the time stamp go by, so that each has its zero. */
+static void test_zero_checksum(void **state) {
+    static const struct kind kind[2] = {{.tcp = false}, {.tcp = true}};
+    (void)state;
+    for (unsigned tcp = 0; tcp < 2; tcp++) {
+        unsigned zeros = 0, ones = 0;
+        begin(&stream, tcp != 0 ? "proto=tcp size=76" : "size=64");
+        for (uint32_t i = 0; i < 65536; i++) {
+            const uint32_t len = gen_stream_next(&stream, buffers[0], i);
+            const uint32_t checksum = get16(buffers[0] + 34 + (tcp != 0 ? 16 : 6));
+            zeros += checksum == 0;
+            ones += checksum == 0xffff;
+            if (checksum == 0 || checksum == 0xffff || i % 64 == 0) {
+                take_apart(&kind[tcp], buffers[0], len);
+            }
+            stream.seq = 0;
+            stream.tcp_seq = 0;
+        }
+        assert_int_equal(ones > 0, tcp == 0);
+        assert_int_equal(zeros > 0, tcp != 0);
+    }
+}
+
+/* Numbers of all sizes: carries are not lost. */
+static void test_large_numbers(void **state) {
+    static const struct kind kind = {.v6 = true};
+    (void)state;
+    begin(&stream, "src=ffff:ffff:ffff:ffff:ffff:ffff:ffff:0-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
+                   "dst=ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff sport=65535 dport=65535 size=1518");
+    for (unsigned i = 0; i < 70000; i++) {
+        stream.seq = UINT64_MAX - unit_random(&rnd);
+        take_apart(&kind, buffers[0], gen_stream_next(&stream, buffers[0], UINT64_MAX - i));
+    }
+}
+
+/* --- flows ------------------------------------------------------------------------------------ */
+
+struct tuple {
+    uint64_t src_dst;
+    uint32_t ports;
+};
+
+static struct tuple take_tuple(void) {
+    gen_stream_next(&stream, buffers[0], 0);
+    return (struct tuple){get(buffers[0] + 26, 8), (uint32_t)get(buffers[0] + 34, 4)};
+}
+
+static int compare_tuples(const void *a, const void *b) {
+    const struct tuple *x = a, *y = b;
+    return x->src_dst != y->src_dst ? (x->src_dst < y->src_dst ? -1 : 1)
+           : x->ports != y->ports   ? (x->ports < y->ports ? -1 : 1)
+                                    : 0;
+}
+
+static unsigned distinct(struct tuple *tuples, uint32_t count) {
+    unsigned found = 1;
+    qsort(tuples, count, sizeof(*tuples), compare_tuples);
+    for (uint32_t i = 1; i < count; i++) {
+        found += compare_tuples(&tuples[i - 1], &tuples[i]) != 0;
+    }
+    return found;
+}
+
+/* A million flows are a million tuples, and the second round is the first one again. */
+static void test_million_flows(void **state) {
+    static struct tuple tuples[STAMP_FLOW_MAX];
+    (void)state;
+    begin(&stream, "dst=10.0.0.0-10.255.255.255 sport=1000-1999");
+    assert_int_equal(stream.flows, STAMP_FLOW_MAX);
+    for (uint32_t i = 0; i < STAMP_FLOW_MAX; i++) {
+        tuples[i] = take_tuple();
+    }
+    for (uint32_t i = 0; i < STAMP_FLOW_MAX; i++) {
+        const struct tuple again = take_tuple();
+        assert_int_equal(compare_tuples(&tuples[i], &again), 0);
+    }
+    assert_int_equal(distinct(tuples, STAMP_FLOW_MAX), STAMP_FLOW_MAX);
+
+    begin(&stream, "dst=random:10.0.0.0-10.255.255.255 sport=random:0-65535 src=random:0.0.0.0-"
+                   "255.255.255.255 dport=random:0-65535 flows=1048576");
+    for (uint32_t i = 0; i < STAMP_FLOW_MAX; i++) {
+        tuples[i] = take_tuple();
+        const uint32_t dst = (uint32_t)tuples[i].src_dst;
+        assert_int_equal(dst >> 24, 10);
+    }
+    for (uint32_t i = 0; i < STAMP_FLOW_MAX; i++) {
+        const struct tuple again = take_tuple();
+        assert_int_equal(compare_tuples(&tuples[i], &again), 0);
+    }
+    assert_int_equal(distinct(tuples, STAMP_FLOW_MAX), STAMP_FLOW_MAX);
+}
+
+/* Each element of a range of n gets its share of the flows. */
+static void test_random_covers(void **state) {
+    enum { SPAN = 100, FLOWS = 100000 };
+    unsigned hits[2][SPAN] = {{0}};
+    unsigned same = 0;
+    (void)state;
+    begin(&stream, "sport=random:500-599 dport=random:500-599 flows=100000");
+    for (unsigned i = 0; i < FLOWS; i++) {
+        const struct tuple t = take_tuple();
+        const uint32_t sport = (t.ports >> 16) - 500, dport = (t.ports & 0xffff) - 500;
+        assert_true(sport < SPAN && dport < SPAN);
+        hits[0][sport]++;
+        hits[1][dport]++;
+        same += sport == dport;
+    }
+    for (unsigned i = 0; i < SPAN; i++) {
+        for (unsigned field = 0; field < 2; field++) {
+            assert_true(hits[field][i] > FLOWS / SPAN * 8 / 10);
+            assert_true(hits[field][i] < FLOWS / SPAN * 12 / 10);
+        }
+    }
+    assert_true(same > FLOWS / SPAN * 8 / 10 && same < FLOWS / SPAN * 12 / 10);
+}
+
+/* Two streams are equal byte for byte, and another seed makes another one. */
+static void test_seed(void **state) {
+    static struct gen_stream other, third;
+    static const char words[] = "size=imix sport=random:0-65535 dst=random:10.0.0.0-10.255.255.255 flows=777";
+    char seeded[160];
+    unsigned equal = 0;
+    (void)state;
+    snprintf(seeded, sizeof(seeded), "%s seed=2", words);
+    begin(&third, seeded);
+    begin(&other, words);
+    begin(&stream, words);
+    for (unsigned i = 0; i < 5000; i++) {
+        const uint32_t len = gen_stream_next(&stream, buffers[0], i);
+        assert_int_equal(gen_stream_next(&other, buffers[1], i), len);
+        assert_memory_equal(buffers[0], buffers[1], len);
+        gen_stream_next(&third, buffers[2], i);
+        equal += memcmp(buffers[0] + 26, buffers[2] + 26, 12) == 0;
+    }
+    assert_true(equal < 5);
+}
+
+/* --- sizes ------------------------------------------------------------------------------------ */
+
+/* With any number of flows: in so many rounds as the schedule has slots, each flow has sent each size as
+ * often as its weight says. */
+static void test_shares_are_exact(void **state) {
+    static const char *const sizes[] = {"imix", "64,128", "64:3,128:3", "64:255,65:255,66:255,67:255,68:4",
+                                        "64"};
+    static const unsigned flows[] = {1, 2, 3, 5, 11, 12, 13, 24, 1020, 1024};
+    static uint32_t counts[1024][5];
+    char words[160];
+    (void)state;
+    for (unsigned s = 0; s < ARRAY_SIZE(sizes); s++) {
+        for (unsigned f = 0; f < ARRAY_SIZE(flows); f++) {
+            snprintf(words, sizeof(words), "size=%s sport=1-1024 flows=%u", sizes[s], flows[f]);
+            begin(&stream, words);
+            memset(counts, 0, sizeof(counts));
+            for (uint64_t n = 0; n < (uint64_t)flows[f] * stream.slots; n++) {
+                const unsigned class = gen_stream_class(&stream);
+                assert_int_equal(gen_stream_next(&stream, buffers[0], n), spec.sizes[class].len);
+                counts[n % flows[f]][class]++;
+            }
+            for (unsigned flow = 0; flow < flows[f]; flow++) {
+                for (unsigned i = 0; i < spec.size_count; i++) {
+                    assert_int_equal(counts[flow][i], spec.sizes[i].weight);
+                }
+            }
+        }
+    }
+}
+
+/* Equal weights: one after the other. Others: spread out, never many of a kind in a row. */
+static void test_schedule_is_even(void **state) {
+    unsigned run = 0, longest = 0;
+    (void)state;
+    begin(&stream, "size=64,65,66,67");
+    for (unsigned i = 0; i < 40; i++) {
+        assert_int_equal(gen_stream_next(&stream, buffers[0], i), 64 + i % 4);
+    }
+    begin(&stream, "size=imix");
+    for (unsigned i = 0; i < 1200; i++) {
+        run = gen_stream_next(&stream, buffers[0], i) == 64 ? run + 1 : 0;
+        longest = run > longest ? run : longest;
+    }
+    assert_true(longest <= 3);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_byte),
+        cmocka_unit_test(test_unstamped_are_counted),
+        cmocka_unit_test(test_zero_checksum),
+        cmocka_unit_test(test_large_numbers),
+        cmocka_unit_test(test_million_flows),
+        cmocka_unit_test(test_random_covers),
+        cmocka_unit_test(test_seed),
+        cmocka_unit_test(test_shares_are_exact),
+        cmocka_unit_test(test_schedule_is_even),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
