@@ -129,16 +129,23 @@ static bool gen_spec_read_sizes(struct gen_spec *spec, const char *text) {
     return *text == '\0' && sum <= GEN_SCHEDULE_MAX;
 }
 
-static bool gen_spec_parse_sizes(struct gen_spec *spec, const char *value, uint32_t frame_max) {
-    const char *text = value;
-    if (gen_text_word(&text, "imix") && *text == '\0') {
-        text = "64:7,594:4,1518:1";
-    } else {
-        text = value;
+/* Its largest frame is as large as the device can send, where that is less. */
+static bool gen_spec_read_imix(struct gen_spec *spec, const char *text, uint32_t frame_max) {
+    if (!gen_text_word(&text, "imix") || *text != '\0') {
+        return false;
     }
+    spec->size_max = (uint32_t)min_u64(1518, frame_max);
+    spec->sizes[0] = (struct gen_size){.len = 64, .weight = 7};
+    spec->sizes[1] = (struct gen_size){.len = 594, .weight = 4};
+    spec->sizes[2] = (struct gen_size){.len = spec->size_max, .weight = 1};
+    spec->size_count = 3;
+    return true;
+}
+
+static bool gen_spec_parse_sizes(struct gen_spec *spec, const char *value, uint32_t frame_max) {
     spec->header_len = ETH_LEN + (spec->vlan != 0 ? TAG_LEN : 0) + (spec->qinq != 0 ? TAG_LEN : 0) +
                        (spec->v6 ? IP6_LEN : IP4_LEN) + (spec->tcp ? TCP_LEN : UDP_LEN);
-    if (!gen_spec_read_sizes(spec, text)) {
+    if (!gen_spec_read_imix(spec, value, frame_max) && !gen_spec_read_sizes(spec, value)) {
         log_error("config: size=%s: must be imix, or up to %u sizes with commas, each with :WEIGHT "
                   "(1 to %u, together at most %u) behind it or not", value, GEN_SIZES_MAX,
                   WEIGHT_MAX, GEN_SCHEDULE_MAX);

@@ -187,6 +187,17 @@ static void stream_init_schedule(struct gen_stream *stream, const struct gen_spe
     }
 }
 
+/* Needs the classes and the schedule. */
+static void stream_init_laps(struct gen_stream *stream) {
+    uint32_t slot = 0;
+    for (uint32_t position = 0; position < stream->slots; position++) {
+        stream->laps[slot] = (struct gen_lap){(uint16_t)position, (uint16_t)stream->lap_stamped};
+        stream->lap_stamped += stream->classes[stream->schedule[slot]].stamped;
+        slot = (slot + stream->flows + stream->slot_skip) % stream->slots;
+    }
+    stream->mixed = stream->lap_stamped != 0 && stream->lap_stamped != stream->slots;
+}
+
 void gen_stream_init(struct gen_stream *stream, const struct gen_spec *spec, uint32_t session) {
     *stream = (struct gen_stream){
         .v6 = spec->v6,
@@ -211,6 +222,7 @@ void gen_stream_init(struct gen_stream *stream, const struct gen_spec *spec, uin
         stream->payload_max =
             (uint32_t)max_u64(stream->payload_max, stream->classes[i].payload_len);
     }
+    stream_init_laps(stream);
 }
 
 void gen_stream_prepare(const struct gen_stream *stream, uint8_t *frame) {
@@ -233,7 +245,13 @@ ALWAYS_INLINE uint64_t stream_take(struct gen_field *field, uint32_t flow) {
 
 static void stream_next_round(struct gen_stream *stream) {
     stream->flow = 0;
-    stream->seq++;
+    if (!stream->mixed) {
+        stream->seq++;
+    } else if (++stream->lap_rounds == stream->slots) {
+        stream->lap_rounds = 0;
+        stream->seq += stream->lap_stamped;
+    }
+    stream->slot_first = 0;
     stream->tcp_seq += stream->tcp_step;
     stream->src.off = stream->dst.off = stream->sport.off = stream->dport.off = 0;
     stream->slot += stream->slot_skip;
@@ -260,19 +278,30 @@ ALWAYS_INLINE uint64_t stream_addresses(struct gen_stream *stream, const struct 
     return sum;
 }
 
+/* Frames with a stamp that the flow had before this one. */
+ALWAYS_INLINE uint64_t stream_seq(const struct gen_stream *stream) {
+    if (LIKELY(!stream->mixed)) {
+        return stream->seq;
+    }
+    const struct gen_lap first = stream->laps[stream->slot_first];
+    const struct gen_lap now = stream->laps[stream->slot];
+    const uint32_t around = now.position < first.position ? stream->lap_stamped : 0;
+    return stream->seq + around + now.stamped - first.stamped;
+}
+
 /* Writes stamp and payload. Returns what they add to the sum. */
 ALWAYS_INLINE uint64_t stream_stamp(const struct gen_stream *stream, const struct gen_class *class,
                                     uint8_t *at, uint64_t tsc) {
     const struct stamp stamp = {
         .magic = STAMP_MAGIC,
         .flow_session = stream->session_bits | stream->flow,
-        .seq = stream->seq,
+        .seq = stream_seq(stream),
         .tsc = tsc,
     };
     __builtin_memcpy(at, &stamp, sizeof(stamp));
     uint64_t sum = stamp.flow_session + sum_halves(stamp.seq) + sum_halves(tsc);
     if (!stream->fixed && class->payload_len != 0) {
-        const uint64_t base = stamp_payload_base(stream->seed, stream->flow, stream->seq);
+        const uint64_t base = stamp_payload_base(stream->seed, stream->flow, stamp.seq);
         const uint64_t word = base + class->last_step;
         stamp_payload_write(base, at + STAMP_LEN, class->payload_room);
         sum += sum_halves(word & class->last_low) + sum_halves(~word & class->last_high);
@@ -313,6 +342,7 @@ uint32_t gen_stream_next(struct gen_stream *stream, uint8_t *frame, uint64_t tsc
     }
 
     stream->slot = stream->slot + 1 == stream->slots ? 0 : stream->slot + 1;
+    stream->slot_first = stream->slot_first + 1 == stream->slots ? 0 : stream->slot_first + 1;
     if (++stream->flow == stream->flows) {
         stream_next_round(stream);
     }

@@ -5,8 +5,8 @@
  * that a million flows cost no memory. Checksums are a sum for each size plus the fields that change;
  * whole blocks of payload add nothing to them (net/stamp.h).
  *
- * Payload of a frame without room for a stamp is zero. The sequence number of TCP moves on by as much as
- * the largest frame carries. */
+ * Sequence numbers count the frames of a flow that have a stamp. Payload of the others is zero. The
+ * sequence number of TCP moves on by as much as the largest frame carries, with each frame of the flow. */
 #ifndef NET_GEN_STREAM_H
 #define NET_GEN_STREAM_H
 
@@ -42,8 +42,16 @@ struct gen_class {
     bool stamped;
 };
 
+/* For sizes of which some have no room for a stamp. From one frame of a flow to its next the schedule moves
+ * by a fixed step, and so runs through all slots before it comes back to the first one. */
+struct gen_lap {
+    uint16_t position; /* of the slot, in this order */
+    uint16_t stamped;  /* slots with a stamp at the positions before */
+};
+
 struct gen_stream {
     bool v6, tcp, fixed;
+    bool mixed; /* frames with and without a stamp */
     uint32_t seed;
     uint32_t ip_off, l4_off, stamp_off;
     uint32_t head_len; /* GEN_HEAD_SHORT or GEN_HEAD_LEN */
@@ -51,15 +59,19 @@ struct gen_stream {
 
     uint32_t flow, flows;
     uint32_t session_bits; /* as the stamp has them */
-    uint64_t seq;          /* of every flow, since they take turns */
+    uint64_t seq;          /* of every flow, since they take turns; when mixed, at the lap's start */
     uint32_t tcp_seq, tcp_step;
     struct gen_field src, dst, sport, dport;
 
     uint32_t slot, slots; /* of the schedule */
     uint32_t slot_skip;   /* more when the flows begin anew */
+    uint32_t slot_first;  /* of the next flow's first frame */
+    uint32_t lap_rounds;  /* done of the current lap */
+    uint32_t lap_stamped; /* frames with a stamp in a whole lap of a flow */
     uint64_t unstamped;   /* frames so far */
 
     uint8_t schedule[GEN_SCHEDULE_MAX]; /* class of each slot */
+    struct gen_lap laps[GEN_SCHEDULE_MAX]; /* of each slot */
     struct gen_class classes[GEN_SIZES_MAX];
 };
 

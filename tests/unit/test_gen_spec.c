@@ -149,6 +149,13 @@ static void test_sizes(void **state) {
     expect_sizes("size=64:7,594:4,1518:1", imix, 3);
     expect_sizes("size=128,64,128:255", list, 3);
     assert_int_equal(spec.size_max, 128);
+    device.frame_max = 1514;
+    accept("size=imix");
+    assert_int_equal(spec.sizes[2].len, 1514);
+    assert_int_equal(spec.size_max, 1514);
+    device.frame_max = 500;
+    refuse("size=imix");
+    device.frame_max = 1518;
     accept("size=42");
     accept("size=1518");
     refuse("size=41");

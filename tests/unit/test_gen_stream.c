@@ -189,6 +189,7 @@ static void check_kind(const struct kind *kind, const char *sizes, bool fixed) {
     snprintf(words, sizeof(words), "%s%s payload=%s", kind->words, sizes, fixed ? "fixed" : "pattern");
     begin(&stream, words);
     const uint32_t tcp_step = spec.size_max - spec.header_len;
+    uint64_t seqs[23] = {0};
     for (uint32_t n = 0; n < 500; n++) {
         const uint32_t flow = n % 23;
         const uint64_t tsc = (uint64_t)unit_random(&rnd) << 32 | unit_random(&rnd);
@@ -209,7 +210,8 @@ static void check_kind(const struct kind *kind, const char *sizes, bool fixed) {
         assert_int_equal(f.sport, 65530 + flow % 6);
         assert_int_equal(f.dport, flow % 10);
         assert_true(!kind->tcp || f.tcp_seq == n / 23 * tcp_step);
-        expect_data(&f, flow, n / 23, tsc, fixed);
+        expect_data(&f, flow, seqs[flow], tsc, fixed);
+        seqs[flow] += f.data_len >= STAMP_LEN;
     }
 }
 
@@ -239,6 +241,31 @@ static void test_unstamped_are_counted(void **state) {
         gen_stream_next(&stream, buffers[0], i);
     }
     assert_int_equal(stream.unstamped, 20);
+}
+
+/* Frames without a stamp leave no gaps in the numbers, with any number of flows. */
+static void test_numbers_of_mixed_sizes(void **state) {
+    static const unsigned flows[] = {1, 2, 3, 5, 11, 12, 13, 24, 1020, 1024};
+    static const char *const sizes[] = {"imix", "64,128", "128,64", "64:3,128:2,65:9,1000:5", "63:255,80"};
+    static uint64_t seqs[1024];
+    static const struct kind kind = {.vlan = 3};
+    char words[160];
+    (void)state;
+    for (unsigned s = 0; s < ARRAY_SIZE(sizes); s++) {
+        for (unsigned i = 0; i < ARRAY_SIZE(flows); i++) {
+            snprintf(words, sizeof(words), "vlan=3 size=%s flows=%u", sizes[s], flows[i]);
+            begin(&stream, words);
+            assert_true(stream.mixed);
+            memset(seqs, 0, sizeof(seqs));
+            for (uint32_t n = 0; n < flows[i] * 40 + 2000; n++) {
+                const uint32_t flow = n % flows[i];
+                const uint32_t len = gen_stream_next(&stream, buffers[0], n);
+                const struct found f = take_apart(&kind, buffers[0], len);
+                expect_data(&f, flow, seqs[flow], n, false);
+                seqs[flow] += len >= 68;
+            }
+        }
+    }
 }
 
 /* A checksum that comes out as zero is sent as 0xffff with UDP, and as it is with TCP: all values of 16
@@ -429,6 +456,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_byte),
         cmocka_unit_test(test_unstamped_are_counted),
+        cmocka_unit_test(test_numbers_of_mixed_sizes),
         cmocka_unit_test(test_zero_checksum),
         cmocka_unit_test(test_large_numbers),
         cmocka_unit_test(test_million_flows),
