@@ -76,12 +76,7 @@ static unsigned app_sink_nic(unsigned nic) {
     if (count == 0) {
         return 0;
     }
-    /* Now that they are here: no frame can carry a later stamp. */
-    const uint64_t now = cpu_tsc();
-    /* Whoever wrote them did so on another CPU; all are fetched at the same time. */
-    for (unsigned i = 0; i < count; i++) {
-        __builtin_prefetch(frames[i]->data);
-    }
+    const uint64_t now = cpu_tsc(); /* they are here, so no stamp of this clock is later */
     for (unsigned i = 0; i < count; i++) {
         if (LIKELY(sink_frame(&app.sink, frames[i], now))) {
             pktbuf_put_frame(frames[i]);

@@ -37,8 +37,8 @@ static uint32_t sink_be16(const uint8_t *at) {
     return (uint32_t)at[0] << 8 | at[1];
 }
 
-/* The IP header at h->ip: finds the one behind it and where the packet ends. Returns the protocol, 0
- * when there is none that can hold a stamp. */
+/* The IP header at h->ip: finds the one behind it and where the packet ends. Returns the protocol,
+ * 0 when there is none that can hold a stamp. */
 ALWAYS_INLINE unsigned sink_parse_ip(const uint8_t *data, uint32_t len, uint32_t type,
                                      struct sink_headers *h, uint32_t *end) {
     const uint8_t *ip = data + h->ip;

@@ -1,11 +1,11 @@
-/* The receiver of generator frames (net/stamp.h): loss and order of each flow, delay, and with check=1
- * damage. It knows nothing of who sends; app=sink is one with a guest around it.
+/* The receiver of generator frames (net/stamp.h): loss and order of each flow, delay, and with
+ * check=1 damage. It knows nothing of who sends; app=sink is one with a guest around it.
  *
  * A generator frame is Ethernet, any number of VLAN tags, IPv4 that is no fragment or IPv6 without
  * extension headers, UDP or TCP, then a stamp: all of that in the frame's first buffer. Nothing is
- * assumed of what comes from the network, all lengths are checked against the buffer. Where the stamp
- * lies is not remembered from frame to frame: frames that look alike go the same way through the same
- * branches, and the processor remembers that by itself.
+ * taken on trust, all lengths are checked against the buffer. Where the stamp lies is not kept from
+ * frame to frame: frames that look alike go the same way through the same branches, and the
+ * processor remembers that by itself.
  *
  * A session is one run of a generator. Another number begins a new session when the latest one has
  * been silent for SINK_SILENCE_US; before, its frames are from a second generator, late or damaged,
@@ -32,7 +32,7 @@ struct sink {
     uint64_t frames; /* of generators, all of them */
     uint64_t bytes;  /* of these frames, without Ethernet's checksum */
     uint64_t other_session;
-    uint64_t bad_length;   /* the lengths in IP or UDP are not that of the frame */
+    uint64_t bad_length;   /* IP or UDP say another length than that of the frame */
     uint64_t bad_checksum; /* check=1: of the IPv4 header, UDP or TCP */
     uint64_t corrupt;      /* check=1: the payload is another one */
     uint64_t clock_skewed; /* frames whose delay cannot be told: stamped by another clock */
@@ -52,9 +52,9 @@ struct sink {
 /* Call before dma_lock(). False when there is not enough memory; the reason was logged. */
 bool sink_init(struct sink *sink, const struct config *cfg);
 
-/* Accounts the frame if it is a generator's; false: it is not, nothing was counted. tsc: the time stamp
- * counter, read after the frame was taken from the ring, once for a burst. The frame stays the
- * caller's. */
+/* Accounts the frame if it is a generator's; false: it is not, nothing was counted. tsc: the time
+ * stamp counter, read after the frame was taken from the ring, once for a burst, and never less
+ * than the last one. The frame stays the caller's. */
 bool sink_frame(struct sink *sink, const struct pktbuf *frame, uint64_t tsc);
 
 /* Frames of which each number counts once. */

@@ -23,8 +23,8 @@ static uint16_t sink_fold(uint64_t sum) {
     return (uint16_t)sum;
 }
 
-/* Of the frame's bytes from off on, as words in memory order that begin at off. A piece that begins in
- * the middle of a word has its bytes the other way round. */
+/* Of the frame's bytes from off on, as words in memory order that begin at off. A piece that begins
+ * in the middle of a word has its bytes the other way round. */
 static uint64_t sink_sum_from(const struct pktbuf *frame, uint32_t off) {
     uint64_t sum = 0;
     bool odd = false;
@@ -52,15 +52,15 @@ bool sink_check_sums(const struct pktbuf *frame, const struct sink_headers *head
     if (!headers->tcp && l4[UDP_SUM_OFF] == 0 && l4[UDP_SUM_OFF + 1] == 0) {
         return !headers->ip6;
     }
-    const uint64_t pseudo = (uint64_t)(headers->ip6 ? checksum_add(ip + IP6_ADDRS_OFF, IP6_ADDRS_LEN)
-                                                    : checksum_add(ip + IP4_ADDRS_OFF, IP4_ADDRS_LEN)) +
-                            __builtin_bswap16((uint16_t)len) +
-                            __builtin_bswap16(headers->tcp ? PROTO_TCP : PROTO_UDP);
-    return sink_fold(pseudo + sink_sum_from(frame, headers->l4)) == SUM_RIGHT;
+    uint64_t sum = headers->ip6 ? checksum_add(ip + IP6_ADDRS_OFF, IP6_ADDRS_LEN)
+                                : checksum_add(ip + IP4_ADDRS_OFF, IP4_ADDRS_LEN);
+    sum += __builtin_bswap16((uint16_t)len);
+    sum += __builtin_bswap16(headers->tcp ? PROTO_TCP : PROTO_UDP);
+    return sink_fold(sum + sink_sum_from(frame, headers->l4)) == SUM_RIGHT;
 }
 
-/* By what the word of a block exceeds that of the block before: the same all along, so it shows in the
- * second block of any payload. */
+/* By what the word of a block exceeds that of the block before: the same all along, so it shows in
+ * the second block of any payload. */
 static uint64_t sink_block_step(void) {
     uint8_t blocks[2 * STAMP_BLOCK];
     uint64_t step;

@@ -4,7 +4,7 @@
 
 #include "lib/pktbuf.h"
 
-/* Where the parts of a generator frame lie, as offsets. All up to the stamp's end is in the first
+/* Where the parts of a generator frame lie, as offsets. All up to the stamp's end is in its first
  * buffer; the packet ends where the frame does. */
 struct sink_headers {
     uint32_t ip;
@@ -14,8 +14,8 @@ struct sink_headers {
     bool tcp;
 };
 
-/* The checksums of the IPv4 header and of UDP or TCP are right. Zero in UDP over IPv4 stands for none
- * (RFC 768), over IPv6 it is wrong (RFC 8200, 8.1). */
+/* The checksums of the IPv4 header and of UDP or TCP are right. Zero in UDP over IPv4 stands for
+ * none (RFC 768), over IPv6 it is wrong (RFC 8200, 8.1). */
 bool sink_check_sums(const struct pktbuf *frame, const struct sink_headers *headers);
 
 /* What follows the stamp is the payload that stamp_payload_write() makes of base. */

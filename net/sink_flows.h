@@ -1,12 +1,12 @@
 /* Which sequence numbers of each flow came: loss, duplicates, reordering.
  *
- * A flow has the next number that it expects and a window: one bit for each of the numbers below, set
- * when that number came. A number at or above the expected one makes those between missing; one within
- * the window is a duplicate when its bit is set, else it was late and is not missing any more; one
- * below the window is neither for sure, and counted as too old. So lost, duplicates and reordered are
- * exact as long as frames are not further out of order than the window.
+ * A flow has the next number that it expects and a window: one bit for each of the numbers below,
+ * set when that number came. A number at or above the expected one makes those between missing; one
+ * within the window is a duplicate when its bit is set, else it was late and is not missing any
+ * more; one below the window is neither for sure, and counted as too old. So lost, duplicates and
+ * reordered are exact as long as frames are not further out of order than the window.
  *
- * All windows together have 2 MiB, or 64 bits each if that is more. Each has a power of two of bits:
+ * All windows together have 2 MiB, or 64 bits each if that is more, each a power of two of bits:
  *
  *   flows=            window   table
  *   up to 256          65536   at most 2 MiB
@@ -14,8 +14,8 @@
  *   65536                256   4 MiB
  *   above 131072          64   32 bytes a flow, 32 MiB for 2^20
  *
- * A new session starts the table anew without touching it: what a flow holds is valid only if its epoch
- * is that of the table. */
+ * A new session starts the table anew without touching it: what a flow holds is valid only if its
+ * epoch is that of the table. */
 #ifndef NET_SINK_FLOWS_H
 #define NET_SINK_FLOWS_H
 
@@ -27,8 +27,8 @@ enum {
     SINK_WINDOWS_BYTES = 2 << 20, /* of all flows together, unless each has the minimum */
 };
 
-/* A number that is so far ahead is not from a generator: 2^40 frames take it hours at least. A sink may
- * start long after the generator, so the first number of a flow may be larger. */
+/* A number that is so far ahead is not from a generator: 2^40 frames take it hours at least. A sink
+ * may start long after the generator, so the first number of a flow may be larger. */
 #define SINK_JUMP_MAX (UINT64_C(1) << 40)
 #define SINK_FIRST_MAX (UINT64_C(1) << 48)
 
@@ -53,14 +53,14 @@ struct sink_flows {
     uint64_t reordered;
     uint64_t reorder_max;  /* so far was a late number below the highest one of its flow */
     uint64_t too_old;
-    uint64_t missed_start; /* numbers below the first one that came of a flow, and not late either */
+    uint64_t missed_start; /* numbers below the first one that came of a flow, and never came */
     uint64_t bad_stamp;    /* absurd numbers */
     uint64_t unknown;      /* frames of flows beyond the table */
     uint64_t seen;         /* flows of this session */
     uint64_t lossy;        /* those of them that miss a number */
 };
 
-/* Takes the table from dma_alloc(). False when there is not enough memory; the reason was logged. */
+/* Takes the table from dma_alloc(). False when memory is short; the reason was logged. */
 bool sink_flows_init(struct sink_flows *table, uint32_t flows);
 
 /* A new session: no flow has been seen. */

@@ -40,7 +40,7 @@ void rig_build(const struct rig_shape *shape, const struct rig_stamp *stamp);
 /* Makes the checksums right again after a change of the headers. */
 void rig_sums(const struct rig_shape *shape);
 
-/* A frame of these bytes in `count` buffers: of len[0], ... bytes, the last one with what is left. */
+/* A frame of these bytes in `count` buffers: of len[0], ... bytes, the last one has the rest. */
 struct pktbuf *rig_frame(const uint8_t *bytes, uint32_t total, const uint32_t *len,
                          unsigned count);
 void rig_free(struct pktbuf *frame);

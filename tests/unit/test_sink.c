@@ -1,6 +1,7 @@
-/* The receiver of generator frames: which frames it takes, sessions, delays, what it counts. */
+/* The receiver of generator frames: which frames it takes, sessions, delays, what it reports. */
 #include "tests/unit/unit.h"
 
+#include "net/sink_report.h"
 #include "tests/unit/sink_rig.h"
 
 #include <stdlib.h>
@@ -313,6 +314,73 @@ static void test_latency(void **state) {
     }
 }
 
+/* Stands in for net/stats.c. */
+uint64_t stats_read_u64(const void *source) {
+    return *(const uint64_t *)source;
+}
+
+static uint64_t read_item(const char *name) {
+    static const struct stats_item items[] = {SINK_STATS_ITEMS(sink)};
+    uint64_t value = UINT64_MAX;
+    for (size_t i = 0; i < ARRAY_SIZE(items); i++) {
+        if (strcmp(items[i].name, name) == 0) {
+            assert_int_equal(value, UINT64_MAX);
+            value = items[i].read(items[i].source);
+        }
+    }
+    return value;
+}
+
+static void test_rates(void **state) {
+    (void)state;
+    assert_int_equal(read_item("rate_pps"), 0);
+    for (uint64_t i = 0; i <= 1000; i++) { /* one each 500 ns */
+        give(0, 7, i, NOW + i * 500 * RIG_TICKS_PER_NS);
+        if (i == 0) {
+            assert_int_equal(read_item("duration_ns"), 0);
+            assert_int_equal(read_item("rate_pps"), 0);
+        }
+    }
+    assert_int_equal(read_item("frames"), 1001);
+    assert_int_equal(read_item("received"), 1001);
+    assert_int_equal(read_item("session"), 7);
+    assert_int_equal(read_item("duration_ns"), 500000);
+    assert_int_equal(read_item("rate_pps"), 2000000);
+    assert_int_equal(read_item("rate_bps"), 2000000 * 64 * 8);
+    sink.session.frames = sink.session.bytes = UINT64_C(1) << 55; /* no product is too large */
+    sink.session.last_tsc = NOW + (UINT64_C(1) << 55) * RIG_TICKS_PER_NS;
+    assert_in_range(read_item("rate_pps"), 999999999, 1000000000);
+}
+
+static void test_report(void **state) {
+    char text[512];
+    struct json j;
+    (void)state;
+    for (uint64_t i = 0; i < 100; i++) {
+        rig_build(&plain, &(struct rig_stamp){.seq = i, .tsc = NOW - i * RIG_TICKS_PER_NS});
+        assert_true(rig_give(&sink, NOW));
+    }
+    json_begin(&j, text, sizeof(text));
+    json_object(&j, NULL);
+    sink_write(&sink, &j);
+    json_close(&j);
+    assert_true(json_finish(&j) > 0);
+    /* From 64 on two numbers share a bucket. */
+    assert_string_equal(text, "{\"one_clock\":true,\"latency_ns\":{\"count\":100,\"min\":0,"
+                              "\"mean\":49,\"max\":99,\"p50\":49,\"p90\":88,\"p99\":98,"
+                              "\"p999\":98,\"p9999\":98,\"p99999\":98}}");
+    give(0, 0, 100, NOW);
+    rig_build(&plain, &(struct rig_stamp){.seq = 101, .tsc = NOW + 1});
+    assert_true(rig_give(&sink, NOW));
+    json_begin(&j, text, sizeof(text));
+    json_object(&j, NULL);
+    sink_write(&sink, &j);
+    json_close(&j);
+    assert_true(json_finish(&j) > 0);
+    assert_non_null(strstr(text, "\"one_clock\":false"));
+    assert_non_null(strstr(text, "\"count\":101"));
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_sink, close_sink)
     const struct CMUnitTest tests[] = {
@@ -328,6 +396,8 @@ int main(void) {
         TEST(test_received_and_verdict),
         TEST(test_clocks),
         TEST(test_latency),
+        TEST(test_rates),
+        TEST(test_report),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* check=1: damage of every bit is seen, in frames of one buffer or several, however they are cut. */
+/* check=1: damage of every bit is seen, in frames of one buffer or several, wherever cut. */
 #include "tests/unit/unit.h"
 
 #include "tests/unit/sink_rig.h"
@@ -57,14 +57,14 @@ static void test_right_frames(void **state) {
     for (unsigned i = 0; i < SHAPES; i++) {
         struct rig_shape shape = shape_of(i);
         for (shape.payload = 0; shape.payload < 100; shape.payload++) {
-            rig_build(&shape, &(struct rig_stamp){.flow = i % 16, .seq = shape.payload, .tsc = NOW});
+            rig_build(&shape, &(struct rig_stamp){.flow = i % 16, .seq = i, .tsc = NOW});
             expect_whole(lacks_sum(&shape), false);
         }
     }
     assert_int_equal(sink.bad_length, 0);
 }
 
-/* A sum that comes out as zero is sent as 0xffff (RFC 768): one of 65536 frames, so they are tried. */
+/* A sum that comes out as zero is sent as 0xffff (RFC 768): one of 65536 frames, to be found. */
 static void test_sum_of_zero(void **state) {
     const struct rig_shape shape = {.payload = 16};
     unsigned seen = 0;
@@ -96,7 +96,7 @@ static void test_payload_bits(void **state) {
     }
 }
 
-/* Each bit that a checksum covers in front of the payload, if the frame is still one of a generator. */
+/* Each bit that a checksum covers before the payload, if the frame is still a generator's. */
 static void test_header_bits(void **state) {
     (void)state;
     for (unsigned i = 0; i < SHAPES; i++) {

@@ -1,5 +1,5 @@
-/* The flow table of a sink: each case by hand, then random traffic against a model that remembers every
- * number that came. */
+/* The flow table of a sink: each case by hand, then random traffic against a model that remembers
+ * every number that came. */
 #include "tests/unit/unit.h"
 
 #include "lib/dma.h"
