@@ -98,6 +98,17 @@ static void test_other_frames(void **state) {
     }
 }
 
+/* All is where it should be, if only a header of IPv4 could be so short. */
+static void test_short_ip_header(void **state) {
+    (void)state;
+    rig_build(&plain, &(struct rig_stamp){.tsc = NOW});
+    memmove(rig_bytes + rig_l4 - 4, rig_bytes + rig_l4, rig_len - rig_l4);
+    rig_len -= 4;
+    rig_bytes[rig_ip] = 0x44;
+    rig_bytes[rig_ip + 3] = (uint8_t)(rig_len - rig_ip);
+    assert_false(rig_give(&sink, NOW));
+}
+
 /* A frame that ends early is none, unless its end is behind the stamp: then its length is wrong. */
 static void test_cut_frames(void **state) {
     (void)state;
@@ -252,6 +263,14 @@ static void test_received_and_verdict(void **state) {
     give(0, 1, 1000, NOW);
     assert_int_equal(sink.frames, 1003);
     assert_int_equal(sink_received(&sink), 1000);
+    for (uint64_t seq = 0; seq <= 70000; seq++) {
+        give(2, 1, seq, NOW);
+    }
+    give(2, 1, 0, NOW);
+    assert_int_equal(sink.flows.too_old, 1);
+    assert_int_equal(sink_received(&sink), 1000 + 70001);
+    sink.frames -= 70002;
+    sink.flows.too_old = 0;
     assert_int_equal(sink.flows.lost, 1); /* of 1001: just over 999 millionths */
     assert_false(sink_passed(&sink, 999));
     assert_true(sink_passed(&sink, 1000));
@@ -386,6 +405,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_shapes),
         TEST(test_other_frames),
+        TEST(test_short_ip_header),
         TEST(test_cut_frames),
         TEST(test_bad_lengths),
         TEST(test_garbage),
