@@ -139,7 +139,8 @@ UNIT_test_gen_stream := $(gen_rig) net/gen_stream.c
 UNIT_test_gen_pace := net/gen_pace.c lib/histogram.c
 sink_rig := tests/unit/sink_rig.c net/sink.c net/sink_check.c net/sink_flows.c net/stamp.c \
 	net/checksum.c lib/dma.c lib/histogram.c lib/log.c
-UNIT_test_sink := $(sink_rig) net/sink_report.c lib/json.c
+UNIT_test_sink := $(sink_rig)
+UNIT_test_sink_report := $(sink_rig) net/sink_report.c lib/json.c
 UNIT_test_sink_check := $(sink_rig)
 UNIT_test_sink_flows := net/sink_flows.c lib/dma.c lib/log.c
 UNIT_test_pci := $(pci_rig)
