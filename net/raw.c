@@ -12,6 +12,7 @@
 #include "lwip/prot/ip6.h"
 #include "lwip/prot/udp.h"
 #include "net/netif_virtio.h"
+#include "net/stack.h"
 
 enum { DHCP_CLIENT_PORT = 68 };
 
@@ -19,6 +20,7 @@ struct raw_counters raw_counters;
 
 static struct {
     uint64_t last_tsc;
+    uint64_t slept_ticks; /* until then */
     uint64_t steal_ticks;
     bool has_stack;
 } raw;
@@ -44,7 +46,8 @@ void raw_start(const struct config *cfg) {
 
 uint64_t raw_pass(bool worked) {
     const uint64_t now = cpu_tsc();
-    const uint64_t took = now - raw.last_tsc;
+    const uint64_t slept = stack_slept_ticks();
+    const uint64_t took = now - raw.last_tsc - (slept - raw.slept_ticks);
     if (raw.last_tsc != 0) {
         raw_counters.passes++;
         if (worked) {
@@ -57,6 +60,7 @@ uint64_t raw_pass(bool worked) {
         }
     }
     raw.last_tsc = now;
+    raw.slept_ticks = slept;
     return now;
 }
 

@@ -10,7 +10,7 @@
 #include "lib/config.h"
 #include "net/stats.h"
 
-/* Time stamp counter ticks. Gaps in time: longer than steal_us= between the starts of two passes, of
+/* Time stamp counter ticks, those asleep left out. Gaps in time: longer than steal_us= between the starts of two passes, of
  * which the first had nothing to do or a burst at most. The CPU was taken away. */
 struct raw_counters {
     uint64_t passes;

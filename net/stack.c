@@ -339,6 +339,10 @@ void stack_rest(uint64_t until_tsc) {
     }
 }
 
+uint64_t stack_slept_ticks(void) {
+    return stack.slept_ticks;
+}
+
 uint64_t stack_slept_us(void) {
     return stack.slept_ticks / clock_ticks_of_us(1);
 }

@@ -28,8 +28,9 @@ bool stack_wants_rest(unsigned work);
  * interrupts, lwIP's next timer, or the time stamp counter reaches until_tsc. */
 void stack_rest(uint64_t until_tsc);
 
-/* Microseconds asleep since boot. */
+/* Asleep since boot. */
 uint64_t stack_slept_us(void);
+uint64_t stack_slept_ticks(void); /* of the time stamp counter */
 
 /* Milliseconds since boot, as of the last timer tick: cheap, for callers in the poll loop. */
 uint64_t stack_now_ms(void);
