@@ -136,6 +136,7 @@ gen_rig := net/gen_text.c net/gen_rate.c net/gen_spec.c net/stamp.c lib/mac.c li
 UNIT_test_stamp := net/stamp.c
 UNIT_test_gen_spec := $(gen_rig)
 UNIT_test_gen_stream := $(gen_rig) net/gen_stream.c
+UNIT_test_gen_flows := $(gen_rig) net/gen_stream.c
 UNIT_test_gen_pace := net/gen_pace.c lib/histogram.c
 sink_rig := tests/unit/sink_rig.c net/sink.c net/sink_check.c net/sink_flows.c net/stamp.c \
 	net/checksum.c lib/dma.c lib/histogram.c lib/log.c

@@ -1,5 +1,5 @@
-/* Pseudo-random numbers for test traffic: splitmix64 (Steele, Lea, Flood 2014). The same seed gives the
- * same numbers. Not for secrets; those come from net/rand.h. */
+/* Pseudo-random numbers for test traffic: splitmix64 (Steele, Lea, Flood 2014). The same seed
+ * gives the same numbers. Not for secrets; those come from net/rand.h. */
 #ifndef LIB_PRNG_H
 #define LIB_PRNG_H
 

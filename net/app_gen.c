@@ -16,7 +16,7 @@
 
 enum {
     READY_MAX_MS = 10000, /* for link, address and the destination's MAC address */
-    RESOLVE_MS = 100,     /* between two tries */
+    RESOLVE_MS = 250,     /* between two tries */
     EMPTY_MAX_MS = 1000,  /* for the device to take what is in the ring at the end */
 };
 
@@ -75,7 +75,7 @@ static const struct stats_item app_gen_items[] = {
     COUNTER("deficit_frames", gen.pace.deficit, "Frames given up because too many were late"),
     {.name = "late_max_ns", .help = "Most that a frame was later than planned", .read = raw_read_ns,
      .source = &gen.pace.late_max, .gauge = true},
-    COUNTER("link_waits", gen.link_waits, "Bursts that waited for the link or the device"),
+    COUNTER("link_waits", gen.link_waits, "Passes in which frames waited for link or device"),
     COUNTER("ring_waits", gen.ring_waits, "Passes in which frames were due and the ring was full"),
     COUNTER("received", gen.received, "Stamped frames of this session that came back, with rx=1"),
     COUNTER("ignored", gen.ignored, "Other received frames, dropped"),
@@ -161,7 +161,8 @@ static const char *gen_missing(uint64_t waited_ms) {
     return "the MAC address of dst=, or of the gateway to it, is unknown; give dst_mac=";
 }
 
-/* Every buffer of the pool gets what gen_stream_prepare() writes; they go back in the same order. */
+/* Every buffer of the pool gets what gen_stream_prepare() writes; they go back in the same
+ * order. */
 static void gen_prepare_buffers(void) {
     for (uint32_t i = 0; i < gen.pool.total; i++) {
         struct pktbuf *buf = pktbuf_get_unused(&gen.pool);
@@ -253,7 +254,7 @@ static unsigned gen_transmit(uint64_t now) {
     struct net_dev *nd = &net_devs[0];
     uint64_t bytes = 0;
     const unsigned taken = net_tx_burst(nd, gen.pending, gen.pending_count);
-    /* Those that were taken are the device's; their lengths stay as they are until they come back. */
+    /* The buffers are the device's now, but nobody touches their lengths before they come back. */
     for (unsigned i = 0; i < taken; i++) {
         bytes += gen.pending[i]->frame_len;
     }
@@ -338,12 +339,19 @@ static unsigned app_gen_poll(void) {
     return work;
 }
 
+/* A full ring wakes by an interrupt, the link does not. */
+static uint64_t gen_next_send_tsc(void) {
+    if (net_tx_room(&net_devs[0]) == 0) {
+        return UINT64_MAX;
+    }
+    return gen.pending_count > 0 ? cpu_tsc() + clock_ticks_of_us(1000) : gen_pace_due(&gen.pace);
+}
+
 static uint64_t app_gen_wake_tsc(void) {
     switch (gen.phase) {
     case GEN_SENDING:
-        return gen.run_ticks == 0
-                   ? gen_pace_due(&gen.pace)
-                   : min_u64(gen_pace_due(&gen.pace), gen.first_tsc + gen.run_ticks);
+        return min_u64(gen_next_send_tsc(),
+                       gen.run_ticks == 0 ? UINT64_MAX : gen.first_tsc + gen.run_ticks);
     case GEN_WAITING:
         return cpu_tsc() + clock_ticks_of_us(1000);
     default:

@@ -91,7 +91,8 @@ static void pace_give_up(struct gen_pace *pace, uint64_t excess_ticks) {
     enum { EXCESS_BITS = 46 };
     const uint64_t mean = (uint64_t)(pace->mean >> (64 - MEAN_BITS));
     const uint64_t excess = min_u64(excess_ticks, (UINT64_C(1) << EXCESS_BITS) - 1);
-    const uint64_t frames = (excess << (64 - EXCESS_BITS)) / (mean >> (MEAN_BITS + EXCESS_BITS - 64));
+    const uint64_t frames =
+        (excess << (64 - EXCESS_BITS)) / (mean >> (MEAN_BITS + EXCESS_BITS - 64));
     const gen_ticks shift = frames * pace->mean;
     pace->deficit += frames;
     pace->due += shift;
@@ -105,9 +106,9 @@ void gen_pace_catch_up(struct gen_pace *pace, uint64_t now) {
     }
 }
 
-/* The interval times an exponentially distributed number with mean 1, -ln of an evenly distributed one.
- * The logarithm to base 2: leading zeros, then a table with lines between its points, wrong by less than
- * 3 millionths. */
+/* The interval times an exponentially distributed number with mean 1, -ln of an evenly
+ * distributed one. The logarithm to base 2: leading zeros, then a table with lines between its
+ * points, wrong by less than 3 millionths. */
 static gen_ticks pace_exponential(struct gen_pace *pace, gen_ticks interval) {
     const uint64_t x = prng_next(&pace->prng) | 1;
     const unsigned zeros = (unsigned)__builtin_clzll(x);

@@ -1,9 +1,9 @@
 /* When the frames of app=gen are due, in ticks of the time stamp counter.
  *
- * Times are fixed point with 64 bits behind the point, and each interval is added to the time before: no
- * division for a frame, and no drift. A frame that is late leaves the schedule as it is, so that what a
- * pause cost is made up for, up to `catchup` frames; what is late beyond that is given up, and all that
- * follows is due later. */
+ * Times are fixed point with 64 bits behind the point, and each interval is added to the time
+ * before: no division for a frame, and no drift. A frame that is late leaves the schedule as it
+ * is, so that what a pause cost is made up for, up to `catchup` frames; what is late beyond that
+ * is given up, and all that follows is due later. */
 #ifndef NET_GEN_PACE_H
 #define NET_GEN_PACE_H
 
@@ -27,7 +27,7 @@ struct gen_pace {
     bool has_last;
     uint64_t late_max; /* ticks */
     uint64_t deficit;  /* frames given up */
-    struct histogram gap_error; /* nanoseconds: actual gap between two frames against the planned one */
+    struct histogram gap_error; /* nanoseconds: actual gaps between frames against planned ones */
 
     struct prng prng;
     gen_ticks intervals[GEN_SIZES_MAX]; /* behind a frame of each entry of size= */
@@ -35,7 +35,8 @@ struct gen_pace {
 };
 
 /* hz: of the time stamp counter. */
-void gen_pace_init(struct gen_pace *pace, const struct gen_spec *spec, uint32_t catchup, uint64_t hz);
+void gen_pace_init(struct gen_pace *pace, const struct gen_spec *spec, uint32_t catchup,
+                   uint64_t hz);
 
 /* The first frame is due now. */
 void gen_pace_start(struct gen_pace *pace, uint64_t now);

@@ -18,8 +18,8 @@ static bool gen_rate_parse_line(struct gen_rate *rate, const char *value, uint32
             return true;
         }
     }
-    log_error("config: linerate=%s: must be bits per second such as 1000M or 10G, from 1k to 10000G",
-              value);
+    log_error("config: linerate=%s: must be bits per second such as 1000M or 10G, from 1k to "
+              "10000G", value);
     return false;
 }
 

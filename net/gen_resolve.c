@@ -42,8 +42,8 @@ static bool resolve_ip4(struct netif *netif, uint32_t dst, uint8_t mac[MAC_LEN])
     return false;
 }
 
-/* Neighbour discovery begins when there is a packet to send: one without content (next header 59, RFC
- * 8200, 4.7), which its receiver drops. */
+/* Neighbour discovery begins when there is a packet to send: one without content (next header
+ * 59, RFC 8200, 4.7), which its receiver drops. */
 static bool resolve_ip6(struct netif *netif, uint64_t high, uint64_t low, uint8_t mac[MAC_LEN]) {
     const uint64_t wire[2] = {__builtin_bswap64(high), __builtin_bswap64(low)};
     const uint8_t *found = NULL;

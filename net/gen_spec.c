@@ -166,7 +166,8 @@ static bool gen_spec_parse_sizes(struct gen_spec *spec, const char *value, uint3
 
 static bool gen_spec_parse_mac(const char *key, const char *value, uint8_t mac[MAC_LEN]) {
     uint8_t extra[MAC_LEN];
-    if (mac_parse_entry(value, 0, mac) != MAC_GIVEN || mac_parse_entry(value, 1, extra) != MAC_NONE) {
+    if (mac_parse_entry(value, 0, mac) != MAC_GIVEN ||
+        mac_parse_entry(value, 1, extra) != MAC_NONE) {
         log_error("config: %s=%s: must be one unicast address like 02:00:00:00:00:01", key, value);
         return false;
     }
@@ -188,7 +189,8 @@ bool gen_spec_parse(struct gen_spec *spec, const struct config *cfg,
     }
     if ((cfg->src_mac[0] != '\0' && !gen_spec_parse_mac("src_mac", cfg->src_mac, spec->src_mac)) ||
         (spec->has_dst_mac && !gen_spec_parse_mac("dst_mac", cfg->dst_mac, spec->dst_mac)) ||
-        !gen_spec_parse_addresses(spec, cfg) || !gen_spec_ports("sport", cfg->sport, &spec->sport) ||
+        !gen_spec_parse_addresses(spec, cfg) ||
+        !gen_spec_ports("sport", cfg->sport, &spec->sport) ||
         !gen_spec_ports("dport", cfg->dport, &spec->dport) ||
         !gen_spec_parse_sizes(spec, cfg->sizes, device->frame_max) ||
         !gen_rate_parse(&spec->rate, cfg, device->speed_mbps)) {

@@ -1,4 +1,5 @@
-/* What app=gen is to send, from the texts of the command line. Knows no protocol stack and no device. */
+/* What app=gen is to send, from the texts of the command line. Knows no protocol stack and no
+ * device. */
 #ifndef NET_GEN_SPEC_H
 #define NET_GEN_SPEC_H
 
@@ -52,6 +53,7 @@ struct gen_device {
 };
 
 /* False when a value is bad; the reason was logged. */
-bool gen_spec_parse(struct gen_spec *spec, const struct config *cfg, const struct gen_device *device);
+bool gen_spec_parse(struct gen_spec *spec, const struct config *cfg,
+                    const struct gen_device *device);
 
 #endif

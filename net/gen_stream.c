@@ -121,7 +121,8 @@ static void stream_init_class(const struct gen_stream *stream, const struct gen_
         memcpy(stamp, &magic, sizeof(magic));
         class->payload_len = room - STAMP_LEN;
         class->payload_room = (uint32_t)align_up(class->payload_len, STAMP_BLOCK);
-        stamp_payload_write(stamp_payload_base(spec->seed, 0, 0), head + start, GEN_HEAD_LEN - start);
+        stamp_payload_write(stamp_payload_base(spec->seed, 0, 0), head + start,
+                            GEN_HEAD_LEN - start);
     }
 
     const uint32_t rest = class->payload_len % STAMP_BLOCK;
@@ -144,7 +145,8 @@ static void stream_init_class(const struct gen_stream *stream, const struct gen_
     }
 }
 
-static struct gen_field stream_field(const struct gen_range *range, uint32_t seed, uint32_t number) {
+static struct gen_field stream_field(const struct gen_range *range, uint32_t seed,
+                                     uint32_t number) {
     return (struct gen_field){
         .first = range->first,
         .span = range->span,
@@ -162,10 +164,11 @@ static uint32_t stream_gcd(uint32_t a, uint32_t b) {
     return a;
 }
 
-/* Each entry as often as its weight says, as evenly as can be: the one that is most behind is next.
+/* Each entry as often as its weight says, as evenly as can be: the one that is most behind is
+ * next.
  *
- * A flow meets every slot when the steps of one round have no factor in common with their number; so all
- * flows get all sizes in exact shares, and no flow keeps one size. */
+ * A flow meets every slot when the steps of one round have no factor in common with their
+ * number; so all flows get all sizes in exact shares, and no flow keeps one size. */
 static void stream_init_schedule(struct gen_stream *stream, const struct gen_spec *spec) {
     int32_t behind[GEN_SIZES_MAX] = {0};
     stream->slots = 0;
@@ -215,7 +218,8 @@ void gen_stream_init(struct gen_stream *stream, const struct gen_spec *spec, uin
         .tcp_step = spec->size_max - spec->header_len,
     };
     stream->ip_off = stream->l4_off - (spec->v6 ? IP6_LEN : IP4_LEN);
-    stream->head_len = spec->header_len + STAMP_LEN <= GEN_HEAD_SHORT ? GEN_HEAD_SHORT : GEN_HEAD_LEN;
+    stream->head_len =
+        spec->header_len + STAMP_LEN <= GEN_HEAD_SHORT ? GEN_HEAD_SHORT : GEN_HEAD_LEN;
     stream_init_schedule(stream, spec);
     for (unsigned i = 0; i < spec->size_count; i++) {
         stream_init_class(stream, spec, spec->sizes[i].len, &stream->classes[i]);
@@ -258,7 +262,8 @@ static void stream_next_round(struct gen_stream *stream) {
     stream->slot -= stream->slot >= stream->slots ? stream->slots : 0;
 }
 
-/* Writes addresses and, with IPv4, the header's checksum. Returns what the addresses add to sums. */
+/* Writes addresses and, with IPv4, the header's checksum. Returns what the addresses add to
+ * sums. */
 ALWAYS_INLINE uint64_t stream_addresses(struct gen_stream *stream, const struct gen_class *class,
                                         uint8_t *ip) {
     const uint64_t src = stream_take(&stream->src, stream->flow);

@@ -1,12 +1,13 @@
-/* The frames of app=gen, one after the other: flows round robin, sizes by a schedule, all headers, lengths
- * and checksums right, a stamp (net/stamp.h) where it fits, payload.
+/* The frames of app=gen, one after the other: flows round robin, sizes by a schedule, all
+ * headers, lengths and checksums right, a stamp (net/stamp.h) where it fits, payload.
  *
- * What a flow consists of is not stored but counted along, and a random field is a hash of its flow, so
- * that a million flows cost no memory. Checksums are a sum for each size plus the fields that change;
- * whole blocks of payload add nothing to them (net/stamp.h).
+ * What a flow consists of is not stored but counted along, and a random field is a hash of its
+ * flow, so that a million flows cost no memory. Checksums are a sum for each size plus the
+ * fields that change; whole blocks of payload add nothing to them (net/stamp.h).
  *
- * Sequence numbers count the frames of a flow that have a stamp. Payload of the others is zero. The
- * sequence number of TCP moves on by as much as the largest frame carries, with each frame of the flow. */
+ * Sequence numbers count the frames of a flow that have a stamp. Payload of the others is zero.
+ * The sequence number of TCP moves on by as much as the largest frame carries, with each frame
+ * of the flow. */
 #ifndef NET_GEN_STREAM_H
 #define NET_GEN_STREAM_H
 
@@ -29,7 +30,8 @@ struct gen_field {
     bool random;
 };
 
-/* All frames of one entry of size=. Sums are 16-bit words in memory order, not folded (RFC 1071). */
+/* All frames of one entry of size=. Sums are 16-bit words in memory order, not folded (RFC
+ * 1071). */
 struct gen_class {
     uint8_t head[GEN_HEAD_LEN]; /* a frame's beginning, with fields that change left out */
     uint64_t ip_sum;
@@ -42,8 +44,9 @@ struct gen_class {
     bool stamped;
 };
 
-/* For sizes of which some have no room for a stamp. From one frame of a flow to its next the schedule moves
- * by a fixed step, and so runs through all slots before it comes back to the first one. */
+/* For sizes of which some have no room for a stamp. From one frame of a flow to its next the
+ * schedule moves by a fixed step, and so runs through all slots before it comes back to the
+ * first one. */
 struct gen_lap {
     uint16_t position; /* of the slot, in this order */
     uint16_t stamped;  /* slots with a stamp at the positions before */
@@ -59,7 +62,7 @@ struct gen_stream {
 
     uint32_t flow, flows;
     uint32_t session_bits; /* as the stamp has them */
-    uint64_t seq;          /* of every flow, since they take turns; when mixed, at the lap's start */
+    uint64_t seq;          /* of every flow, since they take turns; mixed: as the lap began */
     uint32_t tcp_seq, tcp_step;
     struct gen_field src, dst, sport, dport;
 
@@ -83,8 +86,8 @@ ALWAYS_INLINE uint32_t gen_stream_room(const struct gen_spec *spec) {
     return (uint32_t)max_u64(spec->size_max + STAMP_BLOCK, GEN_ROOM_MIN);
 }
 
-/* Call once for each buffer before frames are written to it. With payload=fixed this is what writes the
- * payload. */
+/* Call once for each buffer before frames are written to it. With payload=fixed this is what
+ * writes the payload. */
 void gen_stream_prepare(const struct gen_stream *stream, uint8_t *frame);
 
 /* Writes the next frame and returns its length. Nobody else has written to the buffer since

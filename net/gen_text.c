@@ -4,7 +4,7 @@
 
 enum { FRACTION_DIGITS_MAX = 6, IP6_GROUPS = 8 };
 
-#define FRACTION_WHOLE_MAX UINT64_C(10000000000000) /* with all digits of a fraction it fits 64 bits */
+#define FRACTION_WHOLE_MAX UINT64_C(10000000000000) /* fits 64 bits with a fraction */
 
 bool gen_text_word(const char **text, const char *word) {
     const size_t len = strlen(word);

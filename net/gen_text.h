@@ -1,5 +1,5 @@
-/* Reads the pieces that the values of app=gen are made of. Each function moves *text behind what it took,
- * and returns false, with *text anywhere, when that is not what it reads. */
+/* Reads the pieces that the values of app=gen are made of. Each function moves *text behind what
+ * it took, and returns false, with *text anywhere, when that is not what it reads. */
 #ifndef NET_GEN_TEXT_H
 #define NET_GEN_TEXT_H
 

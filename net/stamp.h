@@ -19,7 +19,8 @@
 
 #define STAMP_MAGIC 0x5152u /* "RQ" on the wire */
 
-/* From the data of one block of payload to that of the next. Odd, so that those of a frame differ. */
+/* From the data of one block of payload to that of the next. Odd, so that those of a frame
+ * differ. */
 #define STAMP_STEP UINT64_C(0x9e3779b97f4a7c15)
 
 enum {

@@ -1,5 +1,5 @@
-/* When frames of app=gen are due. The time stamp counter runs at 1 GHz where nothing else is said, so that
- * ticks are nanoseconds. */
+/* When frames of app=gen are due. The time stamp counter runs at 1 GHz where nothing else is
+ * said, so that ticks are nanoseconds. */
 #include "tests/unit/unit.h"
 
 #include "drivers/clock.h"
@@ -140,7 +140,8 @@ static void test_catches_up(void **state) {
     assert_int_equal(gen_pace_due(&pace), now + 1000);
 }
 
-/* Frames in excess are given up, in whole intervals: sent and given up are together what was planned. */
+/* Frames in excess are given up, in whole intervals: sent and given up are together what was
+ * planned. */
 static void test_gives_up(void **state) {
     static const uint32_t bounds[] = {0, 1, 100, 1000000};
     static const uint64_t pauses[] = {1500, 999, 1000, 123456789, 3 * GHZ};

@@ -92,7 +92,8 @@ static void test_rates(void **state) {
 
 static void test_bad_rates(void **state) {
     static const char *const bad[] = {
-        "0pps", "0.9pps", "-1pps", "1", "pps", "Mpps", "1mpps", "1Mppsx", "1.pps", ".5pps", "1.1.1pps",
+        "0pps", "0.9pps", "-1pps", "1", "pps", "Mpps", "1mpps", "1Mppsx", "1.pps", ".5pps",
+        "1.1.1pps",
         "1Gppss", "2Gpps", "1000000001pps", "999bps", "0bps", "10001Gbps", "101%", "100.1%", "0%",
         "0.000001%x", "50", "maximum", "max1", "99999999999999999999pps", "1e6pps", "1k%",
         "18446744073709551617pps",
@@ -192,7 +193,8 @@ static void test_bad_sizes(void **state) {
     accept(many);
 }
 
-static void expect_range(const struct gen_range *range, uint64_t first, uint64_t span, bool random) {
+static void expect_range(const struct gen_range *range, uint64_t first, uint64_t span,
+                         bool random) {
     assert_true(range->first == first);
     assert_true(range->span == span);
     assert_int_equal(range->random, random);
@@ -223,7 +225,8 @@ static void test_ranges(void **state) {
 static void test_bad_ranges(void **state) {
     static const char *const bad[] = {
         "dst=10.0.0", "dst=10.0.0.256", "dst=10.0.0.1-", "dst=10.0.0.2-10.0.0.1", "dst=10.0.0.01",
-        "dst=10.0.0.1-10.0.0.2-10.0.0.3", "dst=random:", "dst=random", "dst=10.0.0.1/24", "dst=host",
+        "dst=10.0.0.1-10.0.0.2-10.0.0.3", "dst=random:", "dst=random", "dst=10.0.0.1/24",
+        "dst=host",
         "dst=10.0.0.1,10.0.0.2", "dst=1.2.3.4.5",
         "src=x",
         "dst=fd00::1-fd00::1:0:1 src=fd00::1", "dst=fd00::1-fd00:0:0:1::1 src=fd00::1",

@@ -1,49 +1,8 @@
-/* The frames of app=gen. Each is taken apart here, byte by byte, by the text of the RFCs, and compared to
- * what its number in the stream asks for. */
-#include "tests/unit/unit.h"
+/* The frames of app=gen. Each is taken apart here, byte by byte, by the text of the RFCs, and
+ * compared to what its number in the stream asks for. */
+#include "tests/unit/gen_rig.h"
 
-#include "lib/config.h"
-#include "lib/err.h"
-#include "net/gen_stream.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-enum { ROOM = 2048, SESSION = 0xabc, MTU_FRAME = 1522, BUFFERS = 3 };
-
-static struct gen_spec spec;
-static struct gen_stream stream;
-static uint8_t buffers[BUFFERS][ROOM];
 static struct unit_random rnd = {.state = 31};
-
-static void begin(struct gen_stream *s, const char *words) {
-    const struct gen_device device = {.mac = {0x52, 0x54, 0, 1, 2, 3}, .frame_max = MTU_FRAME};
-    struct config cfg;
-    char line[512], error[256];
-    snprintf(line, sizeof(line), "app=gen dst_mac=02:00:00:00:00:01 %s", words);
-    assert_int_equal(config_parse(&cfg, line, error, sizeof(error)), ERR_OK);
-    if (!gen_spec_parse(&spec, &cfg, &device)) {
-        fail_msg("%s was refused", words);
-    }
-    gen_stream_init(s, &spec, SESSION);
-    for (unsigned i = 0; i < BUFFERS; i++) {
-        memset(buffers[i], 0xee, ROOM);
-        gen_stream_prepare(s, buffers[i]);
-    }
-}
-
-static uint32_t get16(const uint8_t *p) {
-    return (uint32_t)p[0] << 8 | p[1];
-}
-
-static uint64_t get(const uint8_t *p, unsigned bytes) {
-    uint64_t value = 0;
-    for (unsigned i = 0; i < bytes; i++) {
-        value = value << 8 | p[i];
-    }
-    return value;
-}
 
 /* RFC 1071, without any cleverness. */
 static uint32_t add_words(uint32_t sum, const uint8_t *p, uint32_t len) {
@@ -138,7 +97,8 @@ static struct found take_apart(const struct kind *kind, const uint8_t *frame, ui
     assert_int_equal(get16(at), kind->v6 ? 0x86dd : 0x0800);
     const uint8_t *ip = at + 2;
     const uint32_t ip_len = len - (uint32_t)(ip - frame);
-    const uint8_t *l4 = kind->v6 ? take_ip6(ip, ip_len, proto, &f) : take_ip4(ip, ip_len, proto, &f);
+    const uint8_t *l4 =
+        kind->v6 ? take_ip6(ip, ip_len, proto, &f) : take_ip4(ip, ip_len, proto, &f);
     const uint32_t l4_len = len - (uint32_t)(l4 - frame);
     take_l4(kind, l4, l4_len, &f);
     /* With the pseudo header (RFC 768, 9293, 8200). */
@@ -148,7 +108,8 @@ static struct found take_apart(const struct kind *kind, const uint8_t *frame, ui
 }
 
 /* Stamp and payload, or zeros where there is no room. */
-static void expect_data(const struct found *f, uint32_t flow, uint64_t seq, uint64_t tsc, bool fixed) {
+static void expect_data(const struct found *f, uint32_t flow, uint64_t seq, uint64_t tsc,
+                        bool fixed) {
     struct stamp stamp;
     if (f->data_len < STAMP_LEN) {
         for (uint32_t i = 0; i < f->data_len; i++) {
@@ -186,7 +147,8 @@ static const struct kind kinds[] = {
 
 static void check_kind(const struct kind *kind, const char *sizes, bool fixed) {
     char words[256];
-    snprintf(words, sizeof(words), "%s%s payload=%s", kind->words, sizes, fixed ? "fixed" : "pattern");
+    snprintf(words, sizeof(words), "%s%s payload=%s", kind->words, sizes,
+             fixed ? "fixed" : "pattern");
     begin(&stream, words);
     const uint32_t tcp_step = spec.size_max - spec.header_len;
     uint64_t seqs[23] = {0};
@@ -227,8 +189,8 @@ static void test_every_byte(void **state) {
             check_kind(&kinds[k], sizes, size % 2 != 0);
         }
         /* Long and short ones in the same buffers. */
-        snprintf(sizes, sizeof(sizes), "size=1518,%u,%u:3,%u,1001:2,%u", least, least + 22, least + 70,
-                 least + 9);
+        snprintf(sizes, sizeof(sizes), "size=1518,%u,%u:3,%u,1001:2,%u", least, least + 22,
+                 least + 70, least + 9);
         check_kind(&kinds[k], sizes, false);
         check_kind(&kinds[k], sizes, true);
     }
@@ -246,7 +208,8 @@ static void test_unstamped_are_counted(void **state) {
 /* Frames without a stamp leave no gaps in the numbers, with any number of flows. */
 static void test_numbers_of_mixed_sizes(void **state) {
     static const unsigned flows[] = {1, 2, 3, 5, 11, 12, 13, 24, 1020, 1024};
-    static const char *const sizes[] = {"imix", "64,128", "128,64", "64:3,128:2,65:9,1000:5", "63:255,80"};
+    static const char *const sizes[] = {"imix", "64,128", "128,64", "64:3,128:2,65:9,1000:5",
+                                        "63:255,80"};
     static uint64_t seqs[1024];
     static const struct kind kind = {.vlan = 3};
     char words[160];
@@ -268,8 +231,8 @@ static void test_numbers_of_mixed_sizes(void **state) {
     }
 }
 
-/* A checksum that comes out as zero is sent as 0xffff with UDP, and as it is with TCP: all values of 16
- * bits of the time stamp go by, so that each has its zero. */
+/* A checksum that comes out as zero is sent as 0xffff with UDP, and as it is with TCP: all
+ * values of 16 bits of the time stamp go by, so that each has its zero. */
 static void test_zero_checksum(void **state) {
     static const struct kind kind[2] = {{.tcp = false}, {.tcp = true}};
     (void)state;
@@ -296,160 +259,13 @@ static void test_zero_checksum(void **state) {
 static void test_large_numbers(void **state) {
     static const struct kind kind = {.v6 = true};
     (void)state;
-    begin(&stream, "src=ffff:ffff:ffff:ffff:ffff:ffff:ffff:0-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
+    begin(&stream, "src=ffff:ffff:ffff:ffff:ffff:ffff:ffff:0-"
+                   "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
                    "dst=ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff sport=65535 dport=65535 size=1518");
     for (unsigned i = 0; i < 70000; i++) {
         stream.seq = UINT64_MAX - unit_random(&rnd);
         take_apart(&kind, buffers[0], gen_stream_next(&stream, buffers[0], UINT64_MAX - i));
     }
-}
-
-/* --- flows ------------------------------------------------------------------------------------ */
-
-struct tuple {
-    uint64_t src_dst;
-    uint32_t ports;
-};
-
-static struct tuple take_tuple(void) {
-    gen_stream_next(&stream, buffers[0], 0);
-    return (struct tuple){get(buffers[0] + 26, 8), (uint32_t)get(buffers[0] + 34, 4)};
-}
-
-static int compare_tuples(const void *a, const void *b) {
-    const struct tuple *x = a, *y = b;
-    return x->src_dst != y->src_dst ? (x->src_dst < y->src_dst ? -1 : 1)
-           : x->ports != y->ports   ? (x->ports < y->ports ? -1 : 1)
-                                    : 0;
-}
-
-static unsigned distinct(struct tuple *tuples, uint32_t count) {
-    unsigned found = 1;
-    qsort(tuples, count, sizeof(*tuples), compare_tuples);
-    for (uint32_t i = 1; i < count; i++) {
-        found += compare_tuples(&tuples[i - 1], &tuples[i]) != 0;
-    }
-    return found;
-}
-
-/* A million flows are a million tuples, and the second round is the first one again. */
-static void test_million_flows(void **state) {
-    static struct tuple tuples[STAMP_FLOW_MAX];
-    (void)state;
-    begin(&stream, "dst=10.0.0.0-10.255.255.255 sport=1000-1999");
-    assert_int_equal(stream.flows, STAMP_FLOW_MAX);
-    for (uint32_t i = 0; i < STAMP_FLOW_MAX; i++) {
-        tuples[i] = take_tuple();
-    }
-    for (uint32_t i = 0; i < STAMP_FLOW_MAX; i++) {
-        const struct tuple again = take_tuple();
-        assert_int_equal(compare_tuples(&tuples[i], &again), 0);
-    }
-    assert_int_equal(distinct(tuples, STAMP_FLOW_MAX), STAMP_FLOW_MAX);
-
-    begin(&stream, "dst=random:10.0.0.0-10.255.255.255 sport=random:0-65535 src=random:0.0.0.0-"
-                   "255.255.255.255 dport=random:0-65535 flows=1048576");
-    for (uint32_t i = 0; i < STAMP_FLOW_MAX; i++) {
-        tuples[i] = take_tuple();
-        const uint32_t dst = (uint32_t)tuples[i].src_dst;
-        assert_int_equal(dst >> 24, 10);
-    }
-    for (uint32_t i = 0; i < STAMP_FLOW_MAX; i++) {
-        const struct tuple again = take_tuple();
-        assert_int_equal(compare_tuples(&tuples[i], &again), 0);
-    }
-    assert_int_equal(distinct(tuples, STAMP_FLOW_MAX), STAMP_FLOW_MAX);
-}
-
-/* Each element of a range of n gets its share of the flows. */
-static void test_random_covers(void **state) {
-    enum { SPAN = 100, FLOWS = 100000 };
-    unsigned hits[2][SPAN] = {{0}};
-    unsigned same = 0;
-    (void)state;
-    begin(&stream, "sport=random:500-599 dport=random:500-599 flows=100000");
-    for (unsigned i = 0; i < FLOWS; i++) {
-        const struct tuple t = take_tuple();
-        const uint32_t sport = (t.ports >> 16) - 500, dport = (t.ports & 0xffff) - 500;
-        assert_true(sport < SPAN && dport < SPAN);
-        hits[0][sport]++;
-        hits[1][dport]++;
-        same += sport == dport;
-    }
-    for (unsigned i = 0; i < SPAN; i++) {
-        for (unsigned field = 0; field < 2; field++) {
-            assert_true(hits[field][i] > FLOWS / SPAN * 8 / 10);
-            assert_true(hits[field][i] < FLOWS / SPAN * 12 / 10);
-        }
-    }
-    assert_true(same > FLOWS / SPAN * 8 / 10 && same < FLOWS / SPAN * 12 / 10);
-}
-
-/* Two streams are equal byte for byte, and another seed makes another one. */
-static void test_seed(void **state) {
-    static struct gen_stream other, third;
-    static const char words[] = "size=imix sport=random:0-65535 dst=random:10.0.0.0-10.255.255.255 flows=777";
-    char seeded[160];
-    unsigned equal = 0;
-    (void)state;
-    snprintf(seeded, sizeof(seeded), "%s seed=2", words);
-    begin(&third, seeded);
-    begin(&other, words);
-    begin(&stream, words);
-    for (unsigned i = 0; i < 5000; i++) {
-        const uint32_t len = gen_stream_next(&stream, buffers[0], i);
-        assert_int_equal(gen_stream_next(&other, buffers[1], i), len);
-        assert_memory_equal(buffers[0], buffers[1], len);
-        gen_stream_next(&third, buffers[2], i);
-        equal += memcmp(buffers[0] + 26, buffers[2] + 26, 12) == 0;
-    }
-    assert_true(equal < 5);
-}
-
-/* --- sizes ------------------------------------------------------------------------------------ */
-
-/* With any number of flows: in so many rounds as the schedule has slots, each flow has sent each size as
- * often as its weight says. */
-static void test_shares_are_exact(void **state) {
-    static const char *const sizes[] = {"imix", "64,128", "64:3,128:3", "64:255,65:255,66:255,67:255,68:4",
-                                        "64"};
-    static const unsigned flows[] = {1, 2, 3, 5, 11, 12, 13, 24, 1020, 1024};
-    static uint32_t counts[1024][5];
-    char words[160];
-    (void)state;
-    for (unsigned s = 0; s < ARRAY_SIZE(sizes); s++) {
-        for (unsigned f = 0; f < ARRAY_SIZE(flows); f++) {
-            snprintf(words, sizeof(words), "size=%s sport=1-1024 flows=%u", sizes[s], flows[f]);
-            begin(&stream, words);
-            memset(counts, 0, sizeof(counts));
-            for (uint64_t n = 0; n < (uint64_t)flows[f] * stream.slots; n++) {
-                const unsigned class = gen_stream_class(&stream);
-                assert_int_equal(gen_stream_next(&stream, buffers[0], n), spec.sizes[class].len);
-                counts[n % flows[f]][class]++;
-            }
-            for (unsigned flow = 0; flow < flows[f]; flow++) {
-                for (unsigned i = 0; i < spec.size_count; i++) {
-                    assert_int_equal(counts[flow][i], spec.sizes[i].weight);
-                }
-            }
-        }
-    }
-}
-
-/* Equal weights: one after the other. Others: spread out, never many of a kind in a row. */
-static void test_schedule_is_even(void **state) {
-    unsigned run = 0, longest = 0;
-    (void)state;
-    begin(&stream, "size=64,65,66,67");
-    for (unsigned i = 0; i < 40; i++) {
-        assert_int_equal(gen_stream_next(&stream, buffers[0], i), 64 + i % 4);
-    }
-    begin(&stream, "size=imix");
-    for (unsigned i = 0; i < 1200; i++) {
-        run = gen_stream_next(&stream, buffers[0], i) == 64 ? run + 1 : 0;
-        longest = run > longest ? run : longest;
-    }
-    assert_true(longest <= 3);
 }
 
 int main(void) {
@@ -459,11 +275,6 @@ int main(void) {
         cmocka_unit_test(test_numbers_of_mixed_sizes),
         cmocka_unit_test(test_zero_checksum),
         cmocka_unit_test(test_large_numbers),
-        cmocka_unit_test(test_million_flows),
-        cmocka_unit_test(test_random_covers),
-        cmocka_unit_test(test_seed),
-        cmocka_unit_test(test_shares_are_exact),
-        cmocka_unit_test(test_schedule_is_even),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

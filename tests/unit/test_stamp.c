@@ -22,8 +22,8 @@ static uint32_t sum_of(const uint8_t *p, size_t len) {
 }
 
 static void test_fields(void **state) {
-    const uint8_t wire[STAMP_LEN] = {0x52, 0x51, 0x45, 0x23, 0xc1, 0xab, 8, 7, 6, 5, 4,
-                                     3,    2,    1,    0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11};
+    const uint8_t wire[STAMP_LEN] = {0x52, 0x51, 0x45, 0x23, 0xc1, 0xab, 8, 7, 6, 5, 4, 3, 2, 1,
+                                     0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11};
     struct stamp stamp;
     (void)state;
     memcpy(&stamp, wire, sizeof(stamp));
