@@ -31,11 +31,10 @@ ALWAYS_INLINE uint64_t sum_halves(uint64_t word) {
     return (word & UINT32_MAX) + (word >> 32);
 }
 
-/* Less than 2^48 before, so twice is enough from 32 bits on. Not inverted. */
+/* Of a sum below 2^40, so that three steps suffice. Not inverted. */
 ALWAYS_INLINE uint32_t sum_fold(uint64_t sum) {
     sum = (sum & UINT32_MAX) + (sum >> 32);
     sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-    sum = (sum & 0xffff) + (sum >> 16);
     return (uint32_t)((sum & 0xffff) + (sum >> 16));
 }
 

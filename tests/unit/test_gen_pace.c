@@ -234,6 +234,20 @@ static void test_logarithm(void **state) {
     }
 }
 
+/* Each one, against the C library. */
+static void test_exponential(void **state) {
+    (void)state;
+    set(GEN_RATE_PPS, 1, 1, 0, GHZ);
+    pace.poisson = true;
+    for (unsigned i = 0; i < 100000; i++) {
+        struct prng prng = pace.prng;
+        const double exact = -log((double)(prng_next(&prng) | 1) / 18446744073709551616.0);
+        const uint64_t before = gen_pace_due(&pace);
+        send(1, 0);
+        assert_true(fabs((double)(gen_pace_due(&pace) - before) / 1e9 - exact) < 4e-6);
+    }
+}
+
 static void test_poisson_repeats(void **state) {
     static struct gen_pace other;
     (void)state;
@@ -270,6 +284,7 @@ int main(void) {
         cmocka_unit_test(test_gap_errors),
         cmocka_unit_test(test_logarithm),
         cmocka_unit_test(test_poisson),
+        cmocka_unit_test(test_exponential),
         cmocka_unit_test(test_poisson_repeats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

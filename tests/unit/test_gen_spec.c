@@ -271,6 +271,20 @@ static void test_ip6_texts(void **state) {
     }
 }
 
+static void test_numbers(void **state) {
+    const char *largest = "18446744073709551615", *larger = "18446744073709551616";
+    const char *much_larger = "99999999999999999999", *octet = "255.", *none = "";
+    uint64_t number;
+    (void)state;
+    assert_true(gen_text_number(&largest, UINT64_MAX, &number));
+    assert_true(number == UINT64_MAX);
+    assert_false(gen_text_number(&larger, UINT64_MAX, &number));
+    assert_false(gen_text_number(&much_larger, UINT64_MAX, &number));
+    assert_false(gen_text_number(&none, UINT64_MAX, &number));
+    assert_true(gen_text_number(&octet, 255, &number));
+    assert_string_equal(octet, ".");
+}
+
 static void test_macs(void **state) {
     const uint8_t dst[MAC_LEN] = {2, 0, 0, 0, 0, 1}, src[MAC_LEN] = {2, 0, 0, 0, 0, 0xfe};
     (void)state;
@@ -318,6 +332,7 @@ int main(void) {
         cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_bad_ranges),
         cmocka_unit_test(test_ip6_texts),
+        cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_macs),
         cmocka_unit_test(test_any_text),
     };

@@ -268,6 +268,24 @@ static void test_large_numbers(void **state) {
     }
 }
 
+/* A carry out of 32 bits while a sum is folded is rare: time stamps are made for it. */
+static void test_carry(void **state) {
+    static const struct kind kind = {.v6 = false};
+    (void)state;
+    begin(&stream, "src=10.0.0.1 dst=10.0.0.2 size=64");
+    for (uint32_t i = 0; i < 16; i++) {
+        uint32_t words[3];
+        stream.seq = UINT64_MAX;
+        gen_stream_next(&stream, buffers[0], 0);
+        memcpy(words, buffers[0] + 26, sizeof(words)); /* addresses and ports */
+        const uint64_t sum = stream.classes[0].l4_sum + words[0] + words[1] + words[2] +
+                             stream.session_bits + UINT64_C(2) * UINT32_MAX;
+        stream.seq = UINT64_MAX;
+        take_apart(&kind, buffers[0],
+                   gen_stream_next(&stream, buffers[0], (uint32_t)(UINT32_MAX - sum - i)));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_byte),
@@ -275,6 +293,7 @@ int main(void) {
         cmocka_unit_test(test_numbers_of_mixed_sizes),
         cmocka_unit_test(test_zero_checksum),
         cmocka_unit_test(test_large_numbers),
+        cmocka_unit_test(test_carry),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
