@@ -279,7 +279,7 @@ static unsigned gen_send(uint64_t now) {
         gen_pace_start(&gen.pace, now);
     }
     gen_pace_catch_up(&gen.pace, now);
-    if (net_tx_room(nd) < nd->tx.vq.num / 2u) {
+    if (net_tx_room(nd) <= nd->tx.vq.num / 2u) {
         netif_virtio_reclaim(0);
     }
     const unsigned room = net_tx_room(nd);
