@@ -10,6 +10,7 @@
 #include "net/gen_pace.h"
 #include "net/gen_report.h"
 #include "net/gen_resolve.h"
+#include "net/gen_rx.h"
 #include "net/gen_stream.h"
 #include "net/netif_virtio.h"
 #include "net/raw.h"
@@ -36,7 +37,7 @@ static struct {
     struct pktbuf_pool pool;
     uint32_t session;
     unsigned burst;
-    bool receives;  /* rx=1 */
+    bool receives; /* rx=1 */
     uint64_t run_ticks;   /* seconds=, 0: no limit */
     uint64_t drain_ticks;
     uint64_t frames_max; /* 0: no limit */
@@ -59,9 +60,6 @@ static struct {
     uint64_t bytes;
     uint64_t link_waits;
     uint64_t ring_waits;
-    uint64_t received;
-    uint64_t ignored;
-    uint64_t to_stack;
 } gen;
 
 /* --- numbers ---------------------------------------------------------------------------------- */
@@ -78,9 +76,8 @@ static const struct stats_item app_gen_items[] = {
      .source = &gen.pace.late_max, .gauge = true},
     COUNTER("link_waits", gen.link_waits, "Passes in which frames waited for link or device"),
     COUNTER("ring_waits", gen.ring_waits, "Passes in which frames were due and the ring was full"),
-    COUNTER("received", gen.received, "Stamped frames of this session that came back, with rx=1"),
-    COUNTER("ignored", gen.ignored, "Other received frames, dropped"),
-    COUNTER("to_stack", gen.to_stack, "Received frames for the protocol stack"),
+    COUNTER("ignored", gen_rx_counters.ignored, "Other received frames, dropped"),
+    COUNTER("to_stack", gen_rx_counters.to_stack, "Received frames for the protocol stack"),
     RAW_STATS_ITEMS,
 };
 
@@ -95,7 +92,15 @@ static uint64_t gen_sent_rate(void) {
     return ns == 0 ? 0 : frames * 1000000000 / ns;
 }
 
+/* Frames with a stamp so far. */
+static uint64_t gen_stamped(void) {
+    return gen.made - gen.stream.unstamped;
+}
+
 static void app_gen_write(struct json *j) {
+    if (gen.receives) {
+        gen_rx_write(j, gen_stamped());
+    }
     json_u64(j, "sent_rate_pps", gen_sent_rate());
     json_u64(j, "duration_ns", clock_ns_of_ticks(gen.last_tsc - gen.first_tsc));
     gen_report_pace(j, &gen.pace);
@@ -139,7 +144,7 @@ static bool app_gen_start(const struct config *cfg) {
     gen.drain_ticks = gen.receives ? clock_ticks_of_us(cfg->drain_ms * UINT64_C(1000)) : 0;
     gen_pace_init(&gen.pace, &gen.spec, cfg->catchup, clock_khz() * 1000);
     raw_start(cfg);
-    return true;
+    return gen_rx_start(cfg, gen.spec.flows);
 }
 
 /* What is missing, NULL: nothing. */
@@ -193,43 +198,6 @@ static bool app_gen_ready(uint64_t waited_ms) {
     gen_prepare_buffers();
     gen.phase = GEN_SENDING;
     return true;
-}
-
-/* --- receiving -------------------------------------------------------------------------------- */
-
-static void gen_received(const struct pktbuf *frame) {
-    struct stamp stamp;
-    const uint32_t off = gen.spec.header_len;
-    if (frame->len < off + STAMP_LEN) {
-        gen.ignored++;
-        return;
-    }
-    memcpy(&stamp, frame->data + off, sizeof(stamp));
-    if (stamp.magic == STAMP_MAGIC && stamp_session(&stamp) == gen.session) {
-        gen.received++;
-    } else {
-        gen.ignored++;
-    }
-}
-
-static unsigned gen_receive(unsigned nic) {
-    struct pktbuf *frames[NET_BURST_MAX];
-    const unsigned count = net_rx_burst(&net_devs[nic], frames, gen.burst);
-    const bool has_stack = raw_has_stack(nic);
-    for (unsigned i = 0; i < count; i++) {
-        if (has_stack && (!gen.receives || raw_is_for_stack(nic, frames[i]))) {
-            gen.to_stack++;
-            netif_virtio_input(nic, frames[i]);
-            continue;
-        }
-        if (gen.receives) {
-            gen_received(frames[i]);
-        } else {
-            gen.ignored++;
-        }
-        pktbuf_put_frame(frames[i]);
-    }
-    return count;
 }
 
 /* --- sending ---------------------------------------------------------------------------------- */
@@ -328,7 +296,7 @@ static unsigned app_gen_poll(void) {
     const uint64_t now = raw_pass(gen.worked);
     unsigned work = 0;
     for (unsigned nic = 0; nic < net_dev_count; nic++) {
-        work += gen_receive(nic);
+        work += gen_rx_poll(nic);
     }
     if (LIKELY(gen.phase == GEN_SENDING)) {
         work += gen_send(now);
@@ -366,7 +334,8 @@ static bool app_gen_done(bool time_is_up) {
 
 static enum exit_status app_gen_verdict(void) {
     const bool all = gen.frames_max == 0 || gen.sent == gen.frames_max || gen.run_ticks != 0;
-    return !gen.failed && gen.sent > 0 && all ? EXIT_STATUS_OK : EXIT_STATUS_FAILED;
+    const bool good = !gen.failed && gen.sent > 0 && all && gen_rx_passed(gen_stamped());
+    return good ? EXIT_STATUS_OK : EXIT_STATUS_FAILED;
 }
 
 const struct app app_gen = {

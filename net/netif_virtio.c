@@ -231,11 +231,14 @@ unsigned netif_virtio_poll(unsigned nic) {
     struct pktbuf *frames[NET_BURST_MAX];
 
     const unsigned held = nd->tx.vq.num - net_tx_room(nd);
+    if (netif_virtio_raw) { /* and looks after the transmit ring */
+        if (UNLIKELY(nv->backlog_count > 0)) {
+            netif_virtio_reclaim(nic);
+        }
+        return 0;
+    }
     if (held > RECLAIM_AT || held >= nd->tx.vq.num / 2u || nv->backlog_count > 0) {
         netif_virtio_reclaim(nic);
-    }
-    if (netif_virtio_raw) {
-        return 0;
     }
     /* A received frame may ask for an answer: receive none while there is no room for it. This
      * waits for nothing but the device; timers and other NICs go on. */

@@ -112,11 +112,15 @@ const struct stats_group *stats_stack(void) {
     return &stats_stack_group;
 }
 
+void stats_write_items(struct json *j, const struct stats_item *items, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        json_u64(j, items[i].name, items[i].read(items[i].source));
+    }
+}
+
 static void stats_write_group(struct json *j, const struct stats_group *group) {
     json_object(j, group->name);
-    for (size_t i = 0; i < group->count; i++) {
-        json_u64(j, group->items[i].name, group->items[i].read(group->items[i].source));
-    }
+    stats_write_items(j, group->items, group->count);
     if (group->write != NULL) {
         group->write(j);
     }

@@ -33,6 +33,9 @@ const struct stats_group *stats_app(void);
 /* Numbers of the protocol stack. */
 const struct stats_group *stats_stack(void);
 
+/* Writes the items into the open object. */
+void stats_write_items(struct json *j, const struct stats_item *items, size_t count);
+
 /* From now on the workload runs: certified_polled speaks of the time since. */
 void stats_begin(void);
 
