@@ -11,6 +11,7 @@
 #ifndef LIB_PKTBUF_H
 #define LIB_PKTBUF_H
 
+#include "lib/cpu.h"
 #include "lib/util.h"
 
 enum {
@@ -66,6 +67,16 @@ ALWAYS_INLINE struct pktbuf *pktbuf_get(struct pktbuf_pool *pool) {
     pool->free = buf->next;
     pool->free_count--;
     return buf;
+}
+
+/* Fetches the first line of the frames of the next `count` buffers, which are about to be written: all
+ * at once, instead of one after the other when each is written. */
+ALWAYS_INLINE void pktbuf_prefetch(const struct pktbuf_pool *pool, unsigned count) {
+    struct pktbuf *buf = pool->free;
+    for (unsigned i = 0; i < count && i < pool->free_count && buf != NULL; i++) {
+        cpu_prefetch_write(pktbuf_room(buf));
+        buf = buf->next;
+    }
 }
 
 /* Buffers are taken in the order in which they came back. So they go around a ring in the same order
