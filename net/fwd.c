@@ -84,10 +84,23 @@ static enum fwd_result fwd_5tswap(struct pktbuf *frame) {
     return FWD_CHANGED;
 }
 
+/* An Ethernet group or all stations. */
+static bool fwd_is_mac_group(const uint8_t *mac) {
+    return mac[0] & 1;
+}
+
+/* A group (class D) or all stations. */
+static bool fwd_is_ip4_group(const uint8_t *addr) {
+    return (addr[0] & 0xf0) == 0xe0 || addr[0] == 0xff;
+}
+
+/* Who announces an own address asks nothing, and would take an answer for a conflict (RFC 5227, 2.4).
+ * No answer goes to a group, which a sender cannot be (RFC 1122, 3.2.1.3). */
 static enum fwd_result fwd_answer_arp(struct pktbuf *frame, uint8_t *arp, uint32_t len,
                                       const uint8_t src_mac[MAC_LEN]) {
     static const uint8_t request[8] = {0, 1, TYPE_IP4 >> 8, TYPE_IP4 & 0xff, MAC_LEN, 4, 0, 1};
-    if (len < ARP_LEN || memcmp(arp, request, sizeof(request)) != 0) {
+    if (len < ARP_LEN || memcmp(arp, request, sizeof(request)) != 0 ||
+        memcmp(arp + ARP_SPA, arp + ARP_TPA, 4) == 0 || fwd_is_mac_group(arp + ARP_SHA)) {
         return FWD_DROP;
     }
     arp[ARP_OPER] = 2;
@@ -111,7 +124,8 @@ static void fwd_patch_icmp(uint8_t *icmp) {
 
 static enum fwd_result fwd_answer_ping(struct pktbuf *frame, uint8_t *ip, uint32_t len) {
     const uint32_t hlen = (ip[0] & 15) * 4u;
-    const bool group = frame->data[0] & 1 || (ip[16] & 0xf0) == 0xe0 || ip[16] == 0xff;
+    const bool group = fwd_is_mac_group(frame->data) || fwd_is_mac_group(frame->data + MAC_LEN) ||
+                       fwd_is_ip4_group(ip + 12) || fwd_is_ip4_group(ip + 16);
     if (hlen < IP4_HLEN || len < hlen + ICMP_HLEN || ip[9] != PROTO_ICMP || group ||
         !fwd_is_first_fragment(ip) || ip[hlen] != ICMP_ECHO || ip[hlen + 1] != 0) {
         return FWD_DROP;

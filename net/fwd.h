@@ -18,8 +18,8 @@ enum fwd_result {
  *   mac       source src_mac, destination dst_mac
  *   macswap   source and destination of Ethernet change places
  *   5tswap    those of IPv4 or IPv6 and the ports of UDP or TCP do, too; checksums stay right by that
- *   icmpecho  ARP and ICMP echo requests become their answers, whatever address they ask for; the
- *             sender of an ARP answer is src_mac */
+ *   icmpecho  ARP and ICMP echo requests become their answers, whatever address they ask for, but
+ *             not those to or from groups; the sender of an ARP answer is src_mac */
 enum fwd_result fwd_change(enum config_fwd what, struct pktbuf *frame,
                            const uint8_t src_mac[MAC_LEN], const uint8_t dst_mac[MAC_LEN]);
 
