@@ -3,7 +3,7 @@ import threading
 import time
 
 from case import EACH, case
-from guest import GuestError
+from guest import GuestError, wait_until
 from test_state import queues
 from traffic import (Pinger, pattern, receive_all, receive_exactly, same, send_and_shut, tcp_connect,
                      tcp_echo, udp_socket)
@@ -102,6 +102,24 @@ def check_counters(guest, before, after, mode):
         # the index at which it once wanted one comes by each 65536 buffers.
         due = (new["packets"] - old["packets"]) // 65536 + 1 if split and event_idx else 0
         assert new["kicks"] - old["kicks"] <= due, (old, new)
+
+
+@case(accel=EACH, spins=True, setup=["split-256", "packed-1024"])
+def forwarder(t, setup):
+    """app=fwd returns what testpmd sends: a burst that goes round between the two until testpmd only
+    receives. Not a frame is lost, and both sides have counted the same."""
+    role, nic, words = SETUPS[setup]
+    bench = Bench(t, role, f"app=fwd fwd=macswap {words} ip6=off stats=1", nic)
+    own, testpmd = bench.guest, bench.testpmd
+    check_device(own, setup, "poll")
+    testpmd.forward("io", "start tx_first 2")
+    wait_until(lambda: next_stats(own)["fwd"]["forwarded"] > 10_000, 20, "10000 frames")
+    testpmd.forward("rxonly", "start")
+    event = agreed(bench)
+    fwd, rx = event["fwd"], event["nics"][0]["rx"]
+    assert fwd["changed"] == fwd["forwarded"] == rx["packets"] - fwd["to_stack"], event
+    assert fwd["no_room"] == 0 and testpmd.counters()["refused"] == 0, (fwd, testpmd.counters())
+    assert event["nics"][0]["tx"]["kicks"] == event["nics"][0]["tx"]["interrupts"] == 0, event
 
 
 @case(spins=True)

@@ -127,6 +127,13 @@ class Testpmd:
         self.process.stdin.flush()
         return self.wait_output(pattern, start)
 
+    def forward(self, mode, start):
+        """From now on its port 0 alone, back to the guest (io) or nowhere (rxonly)."""
+        self.execute("stop", r"Done\.")
+        self.execute("set portlist 0", "testpmd> ")
+        self.execute(f"set fwd {mode}", f"Set {mode} packet forwarding mode")
+        self.execute(start, "packet forwarding - ports=1")
+
     def counters(self):
         """What the vhost-user port received from the guest and delivered to it."""
         match = self.execute("show port stats 0",
