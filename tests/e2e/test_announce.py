@@ -3,7 +3,7 @@ import contextlib
 import socket
 import time
 
-from case import EACH, case
+from case import EITHER, case
 from frames import ETH_P_ARP, ICMPV6, Port, mac_bytes
 from traffic import checksum, eui64, udp_answers
 
@@ -59,7 +59,7 @@ class Listener:
                 frame.addresses[16:] == socket.inet_pton(socket.AF_INET6, "ff02::1"))
 
 
-@case(accel=EACH, mode=["poll", "irq"])
+@case(accel=EITHER, mode=["poll", "irq"])
 def asked(t, mode):
     """The device asks, as after a migration."""
     listener = Listener(t, f"mode={mode}")

@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 
-from case import EACH, case
+from case import EITHER, case
 from frames import (ETH_P_IP, FRAGMENT, ICMP, NEEDS_CSUM, UDP, Port, Watch, ethernet, ipv4,
                     mac_bytes, udp)
 from traffic import (Pinger, checksum, pattern, receive_all, receive_exactly, same,
@@ -52,7 +52,7 @@ def negotiated(t, offload):
     assert errors(guest) == {"tcp": 0, "udp": 0}
 
 
-@case(accel=EACH, offload=["both", "neither"])
+@case(accel=EITHER, offload=["both", "neither"])
 def much(t, offload):
     """Everything at once, with nothing wrong on the way."""
     nic, words, from_guest, to_guest = OFFLOADS[offload]

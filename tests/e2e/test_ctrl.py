@@ -3,7 +3,7 @@ import contextlib
 import socket
 import time
 
-from case import EACH, case
+from case import EITHER, case
 from guest import wait_until
 from test_config import expect_refusal
 from test_modes import result_of
@@ -16,7 +16,7 @@ def filters(guest):
     return guest.qmp("query-rx-filter", name="nic0")[0]
 
 
-@case(accel=EACH, nic=LAYOUTS)
+@case(accel=EITHER, nic=LAYOUTS)
 def filter_by_default(t, nic):
     """Own address, multicast and broadcast; the device drops the rest."""
     guest = t.tap_guest("stats=1", nic)
@@ -45,7 +45,7 @@ def no_filter(t, nic):
     assert result_of(guest)["stack"]["not_for_us"] >= 20
 
 
-@case(accel=EACH, nic=LAYOUTS)
+@case(accel=EITHER, nic=LAYOUTS)
 def mac(t, nic):
     """mac= changes the address in the device too."""
     guest = t.tap_guest("mac=02:00:00:0a:0b:0c", nic)
@@ -85,7 +85,7 @@ def refused(t, words):
     expect_refusal(t.tap_guest(words, ready=False), BAD[words])
 
 
-@case(accel=EACH, mode=["poll", "irq"])
+@case(accel=EITHER, mode=["poll", "irq"])
 def announce(t, mode):
     """The device asks, as after a migration: the network hears of the address again, and the request
     is acknowledged, so the device asks once only."""

@@ -5,7 +5,7 @@ import socket
 import struct
 import time
 
-from case import EACH, case
+from case import EACH, EITHER, case
 from frames import ETH_P_IP, ETH_P_IPV6, ICMP, TCP, UDP, Port, ethernet, ipv4, mac_bytes, udp
 from test_config import expect_refusal
 from traffic import Pinger, checksum, pattern, same, system_ping
@@ -167,7 +167,7 @@ def layouts(t, fwd_nic):
     forward(t, fwd, nic)
 
 
-@case(accel=EACH, words=["mode=irq", "mode=adaptive"])
+@case(accel=EITHER, words=["mode=irq", "mode=adaptive"])
 def sleeping(t, words):
     """The same in the modes that sleep, also when each frame finds the guest asleep."""
     lab = forward(t, "macswap", words=words)
@@ -186,7 +186,7 @@ def options(t, words):
     forward(t, "macswap", words=words)
 
 
-@case(accel=EACH, fwd=["io", "5tswap"])
+@case(accel=EITHER, fwd=["io", "5tswap"])
 def one_nic(t, fwd):
     """Back where it came from."""
     lab = Lab(t, words_of(fwd, 1), nics=1)
@@ -208,7 +208,7 @@ def odd_one_out(t):
     assert [nic["tx"]["packets"] for nic in nics] == [60] * 3, nics
 
 
-@case(accel=EACH, nic=LAYOUTS)
+@case(accel=EITHER, nic=LAYOUTS)
 def icmpecho(t, nic):
     """Pings and ARP for any address are answered, and nothing else is."""
     lab = Lab(t, "fwd=icmpecho", nics=1, nic=nic)
@@ -232,7 +232,7 @@ def icmpecho(t, nic):
     assert after["forwarded"] == before["forwarded"] == after["changed"], (before, after)
 
 
-@case(accel=EACH, fwd=["macswap", "icmpecho"])
+@case(accel=EITHER, fwd=["macswap", "icmpecho"])
 def own_address(t, fwd):
     """With ip= it has an address: ARP and pings for that go to its own stack, all else is forwarded."""
     lab = Lab(t, f"fwd={fwd} ip=10.77.0.2/24,10.77.1.2/24")

@@ -1,13 +1,13 @@
 """Notification modes: polled, interrupts by MSI-X and INTx, adaptive; on each layout and machine."""
 import time
 
-from case import EACH, case
+from case import EITHER, case
 from test_config import expect_refusal
 from test_state import queues
 from traffic import Pinger, pattern, tcp_echo, tcp_echo_many, udp_answers, udp_echo, udp_socket
 
 MIB = 1 << 20
-LAYOUTS = ["packed=off", "packed=on", "packed=off,event_idx=off", "packed=on,event_idx=off"]
+LAYOUTS = ["packed=off", "packed=on", "packed=on,event_idx=off", "packed=off,event_idx=off"]
 
 
 def check_traffic(guest):
@@ -30,7 +30,7 @@ def result_of(guest):
     return guest.wait_event("stats", count=seen + 2)
 
 
-@case(accel=EACH, mode=["irq", "adaptive"], nic=LAYOUTS)
+@case(accel=EITHER, mode=["irq", "adaptive"], nic=LAYOUTS)
 def sleeping(t, mode, nic):
     guest = t.tap_guest(f"mode={mode} stats=1", nic)
     device = guest.wait_event("device")
@@ -45,7 +45,7 @@ def sleeping(t, mode, nic):
     assert tx["interrupts"] <= 3 + tx["ring_full"] + tx["packets"] // 10000, tx
 
 
-@case(accel=EACH, nic=LAYOUTS)
+@case(accel=EITHER, nic=LAYOUTS)
 def polled(t, nic):
     """Not one interrupt, and the device has no way to send one."""
     guest = t.tap_guest("mode=poll stats=1", nic)
@@ -57,7 +57,7 @@ def polled(t, nic):
         assert queue["interrupts"] == queue["wakeups"] == queue["rechecks_hit"] == 0, queue
 
 
-@case(accel=EACH, vectors=[0, 1, 2, 3, 4])
+@case(accel=EITHER, vectors=[0, 1, 2, 3, 4])
 def vectors(t, vectors):
     """Fewer MSI-X entries than queues; none at all means INTx."""
     guest = t.tap_guest("mode=irq stats=1", f"vectors={vectors}")
@@ -67,7 +67,7 @@ def vectors(t, vectors):
     check_link(guest)
 
 
-@case(accel=EACH, machine=["pc", "q35", "microvm"], firmware=["qboot", "seabios"])
+@case(accel=EITHER, machine=["pc", "q35", "microvm"], firmware=["qboot", "seabios"])
 def intx(t, machine, firmware):
     """Level triggered, acknowledged by reading the ISR status; the other machines' wiring."""
     guest = t.tap_guest("mode=irq intx=1 stats=1", machine=machine, firmware=firmware)
@@ -102,7 +102,7 @@ def check_link(guest):
     udp_answers(guest)
 
 
-@case(accel=EACH, mode=["irq", "adaptive"])
+@case(accel=EITHER, mode=["irq", "adaptive"])
 def idle(t, mode):
     """Without traffic the guest sleeps nearly all the time, and rings no doorbell."""
     guest = t.tap_guest(f"mode={mode} ip6=off stats=1")
@@ -125,7 +125,7 @@ def idle_us(t):
     assert queues(guest.wait_event("stats"))[0]["wakeups"] == 0
 
 
-@case(accel=EACH, nic=LAYOUTS)
+@case(accel=EITHER, nic=LAYOUTS)
 def full_ring(t, nic):
     """A small transmit ring is full all the time: room is announced by interrupt, for which the guest sleeps;
     nothing is lost."""

@@ -3,7 +3,7 @@ fails or lies. QEMU's own device does neither, so the debugger's interface chang
 import threading
 import time
 
-from case import EACH, MODES, case
+from case import EITHER, MODES, case
 from debugger import Debugger, Ring
 from guest import GuestError
 from test_state import queues
@@ -32,7 +32,7 @@ class Stream:
         same(receive_all(self.socket), self.data[10_000:], "TCP echo across the incident")
 
 
-@case(accel=EACH, mode=MODES)
+@case(accel=EITHER, mode=MODES)
 def standstill(t, mode):
     """The machine is stopped amid traffic and continued, twice."""
     guest = t.tap_guest(f"mode={mode}")
@@ -115,7 +115,7 @@ def check_recovery(guest, stream, device_errors, expected=(1, 0)):
     assert len(guest.events_of("boot")) == 1
 
 
-@case(accel=EACH, nic=["", "packed=on"], mode=MODES)
+@case(accel=EITHER, nic=["", "packed=on"], mode=MODES)
 def device_needs_reset(t, nic, mode):
     """Its receive buffers suddenly have no bytes: QEMU's device gives up and asks for a reset. With
     MRG_RXBUF it would wait for more buffers instead."""

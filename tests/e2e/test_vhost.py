@@ -2,7 +2,7 @@
 import threading
 import time
 
-from case import EACH, case
+from case import EITHER, case
 from guest import GuestError, wait_until
 from test_state import queues
 from traffic import (Pinger, pattern, receive_all, receive_exactly, same, send_and_shut, tcp_connect,
@@ -24,10 +24,10 @@ SETUPS = {
 
 
 # Lines of SETUPS for the modes that sleep; polling has all of them.
-SLEEPING = ["irq split-256", "irq packed-64", "adaptive split-1024", "adaptive packed-256"]
+SLEEPING = ["irq split-256", "irq packed-64", "adaptive packed-256", "adaptive split-1024"]
 
 
-@case(accel=EACH, spins=True, mode_setup=["poll " + setup for setup in SETUPS] + SLEEPING)
+@case(accel=EITHER, spins=True, mode_setup=["poll " + setup for setup in SETUPS] + SLEEPING)
 def data(t, mode_setup):
     """Everything arrives unchanged, both sides count the same, and a polled guest and its back end
     never wake each other."""
@@ -104,7 +104,7 @@ def check_counters(guest, before, after, mode):
         assert new["kicks"] - old["kicks"] <= due, (old, new)
 
 
-@case(accel=EACH, spins=True, setup=["split-256", "packed-1024"])
+@case(accel=EITHER, spins=True, setup=["split-256", "packed-1024"])
 def forwarder(t, setup):
     """app=fwd returns what testpmd sends: a burst that goes round between the two until testpmd only
     receives. Not a frame is lost, and both sides have counted the same."""
@@ -147,10 +147,12 @@ OUTAGES = {
 }
 
 
-@case(spins=True, outage=OUTAGES, layout=["split", "packed"])
-def back_end_restarts(t, outage, layout):
+@case(spins=True, outage_layout=["unnoticed split", "unnoticed packed", "qemu-listens split",
+                                 "qemu-reconnects packed"])
+def back_end_restarts(t, outage_layout):
     """The back end crashes and another one takes its place: the guest goes on without a reboot. Its
     link goes down and up meanwhile, or so shortly that it need not see it."""
+    outage, layout = outage_layout.split()
     role, seconds = OUTAGES[outage]
     bench = Bench(t, role, "ip6=off stats=1", "packed=on" if layout == "packed" else "")
     guest = bench.guest
