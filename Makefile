@@ -147,6 +147,7 @@ UNIT_test_sink := $(sink_rig)
 UNIT_test_sink_report := $(sink_rig) net/sink_report.c lib/json.c
 UNIT_test_sink_check := $(sink_rig)
 UNIT_test_sink_flows := net/sink_flows.c lib/dma.c lib/log.c
+UNIT_test_csum_offload_rx := net/csum_offload.c net/checksum.c
 UNIT_test_pci := $(pci_rig)
 UNIT_test_pci_bars := $(pci_rig)
 UNIT_test_irq := $(irq_rig)

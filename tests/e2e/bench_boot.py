@@ -26,6 +26,7 @@ import time
 sys.dont_write_bytecode = True
 
 import guest as g  # noqa: E402
+import networks  # noqa: E402
 from traffic import Pinger, udp_answers  # noqa: E402
 
 WORDS = "ip6=off"
@@ -36,9 +37,9 @@ PING_INTERVAL = 0.003  # seconds; how exact the time of the first answer is
 
 def measure_boot(accel):
     """boot_us and the milliseconds from QEMU's start to the first answer, of one run."""
-    if g.Namespace.missing():
+    if networks.Namespace.missing():
         return measure_user(accel)
-    ns = g.Namespace()
+    ns = networks.Namespace()
     try:
         tap = ns.add_tap()
         ns.add_neighbour(tap, tap.guest, MAC)  # no waiting for the host's next ARP request
@@ -65,7 +66,7 @@ def first_reply(pinger):
 
 
 def measure_user(accel):
-    net = g.UserNet()
+    net = networks.UserNet()
     guest = g.Guest(accel, f"ip=10.0.2.15/24 {WORDS}", [(net, None)])
     guest.net = net
     try:
@@ -103,7 +104,7 @@ def count_ring0():
         log = os.path.join(folder, "log")
         extra = [*options, "-d", "exec,nochain", "-D", log,
                  "-dfilter", f"{first:#x}..{last:#x}"]
-        guest = g.Guest(accel, f"ip=10.0.2.15/24 {WORDS}", [(g.UserNet(), None)], extra=extra)
+        guest = g.Guest(accel, f"ip=10.0.2.15/24 {WORDS}", [(networks.UserNet(), None)], extra=extra)
         try:
             guest.wait_ready(LIMIT)
             guest.qmp("stop")  # the log is complete and nothing more comes
@@ -128,7 +129,7 @@ def main():
 
 
 def report(runs, samples, ring0):
-    reply = "udp-echo-user" if g.Namespace.missing() else "ping-tap"
+    reply = "udp-echo-user" if networks.Namespace.missing() else "ping-tap"
     result = {"event": "bench-boot", "runs": runs, "first_reply": reply,
               "ring0_instructions": ring0}
     print(f"medians of {runs} runs, q35, qboot, 64 MiB; first reply: {reply}")

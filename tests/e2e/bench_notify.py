@@ -21,6 +21,7 @@ sys.dont_write_bytecode = True
 import bench_host as host  # noqa: E402
 import bench_report as report  # noqa: E402
 import guest as g  # noqa: E402
+import networks  # noqa: E402
 import vhost  # noqa: E402
 from case import Skip, Test  # noqa: E402
 from load import run_load  # noqa: E402
@@ -129,7 +130,7 @@ def missing(back_end):
     """Why a back end cannot be measured, None when it can."""
     if back_end == "vhost" and shutil.which(vhost.TESTPMD) is None:
         return f"needs {vhost.TESTPMD}"
-    return g.Namespace.missing()
+    return networks.Namespace.missing()
 
 
 class Benchmark:

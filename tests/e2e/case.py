@@ -27,6 +27,7 @@ import time
 import traceback
 
 import guest as g
+import networks
 
 ONE = "one"    # on one accelerator: KVM where it opens, else TCG
 EACH = "each"  # on each accelerator
@@ -95,7 +96,7 @@ class Test:
     # ---- Needs ----
 
     def need_namespace(self):
-        missing = g.Namespace.missing()
+        missing = networks.Namespace.missing()
         if missing:
             raise Skip(missing)
 
@@ -114,12 +115,12 @@ class Test:
 
     def namespace(self):
         self.need_namespace()
-        ns = g.Namespace()
+        ns = networks.Namespace()
         self.stack.callback(ns.close)
         return ns
 
     def wire(self, kind="dgram"):
-        wire = g.Wire(kind)
+        wire = networks.Wire(kind)
         self.stack.callback(wire.close)
         return wire
 
@@ -143,7 +144,7 @@ class Test:
 
     def user_guest(self, words="", nic=None, ready=True, **options):
         """A guest on QEMU's user network; guest.net has the forwarded ports."""
-        net = g.UserNet()
+        net = networks.UserNet()
         guest = self.guest(words, [(net, nic)], **options)
         guest.net = net
         if ready:

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 
 import guest as g
+import networks
 from case import Skip
 from vhost import CONNECTS, LISTENS, VhostUser
 
@@ -33,7 +34,7 @@ class OpenVSwitch:
         self._environment = {"PATH": os.environ["PATH"], "OVS_RUNDIR": self.folder,
                              "OVS_LOGDIR": self.folder, "OVS_DBDIR": self.folder}
         self.ns = t.namespace()
-        self.local = g.Tap(BRIDGE, 0)
+        self.local = networks.Tap(BRIDGE, 0)
         self._ports = 0
         self._database = self._switch = None
         t.stack.callback(self.close)

@@ -1,6 +1,6 @@
 """The image starts: machines, firmware, memory sizes, reset."""
 from case import EACH, EITHER, case
-from guest import UserNet
+from networks import UserNet
 from traffic import Pinger, eui64, udp_answers, udp_echo, udp_socket
 
 

@@ -1,6 +1,6 @@
 """Command lines that cannot be followed: one clear line, status 2, and never a hang."""
 from case import case
-from guest import UserNet
+from networks import UserNet
 
 # Words, and what the line has to name.
 BAD = {
