@@ -149,7 +149,7 @@ def neighbour(guest, mac):
     assert done.returncode == 0, done.stdout
 
 
-@case(mtu=[0, 1, 40, 50, 55, 56, 1279, 65535, 0xffffffff])
+@case(mtu=[0, 40, 55, 56, 1279, 65535, 0xffffffff])
 def impossible_path(t, mtu):
     """No router may ask for less than 1280 bytes, and none can allow more than the NIC."""
     t.need_ipv6()

@@ -25,8 +25,7 @@ class Lab:
         # Without IPv6 on the host, which would send of its own accord.
         self.taps = [ns.add_tap() for _ in range(nics)]
         for tap in self.taps:
-            ns.run("ip", "-6", "addr", "flush", "dev", tap.name)
-            ns.run("sysctl", "-qw", f"net.ipv6.conf.{tap.name}.disable_ipv6=1")
+            ns.run("sh", "-c", f"echo 1 > /proc/sys/net/ipv6/conf/{tap.name}/disable_ipv6")
         self.ns = ns
         if "ip=" not in words:
             words += " ip=off"
