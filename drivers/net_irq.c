@@ -114,14 +114,18 @@ const char *net_irq_name(const struct net_dev *nd) {
 
 /* --- at run time ------------------------------------------------------------------------------- */
 
-/* A caller whose frames wait for room receives none, so to ask for received ones as well would find
- * them at once and never let it sleep. */
-bool net_arm(struct net_dev *nd, bool tx_waits) {
-    struct net_queue *queue = tx_waits ? &nd->tx : &nd->rx;
-    const enum vq_layout layout = queue->vq.layout;
-    const uint16_t count = tx_waits ? vq_pending_count(&queue->vq, layout) / 2 : 1;
-    const bool work = vq_event_on_after(&queue->vq, layout, count);
+static bool arm(struct net_queue *queue, uint16_t count) {
+    const bool work = vq_event_on_after(&queue->vq, queue->vq.layout, count);
     queue->stats.rechecks_hit += work;
+    return work;
+}
+
+bool net_arm(struct net_dev *nd, bool rx, bool tx) {
+    bool work = rx && arm(&nd->rx, 1);
+    if (tx) {
+        const uint16_t half = vq_pending_count(&nd->tx.vq, nd->tx.vq.layout) / 2;
+        work = arm(&nd->tx, half) || work;
+    }
     return work;
 }
 

@@ -246,11 +246,11 @@ void net_announced(struct net_dev *nd);
 /* Milliseconds since boot without link or without a working device. */
 uint64_t net_outage_ms(const struct net_dev *nd, uint64_t now_ms);
 
-/* Asks the device for an interrupt at the next received frame; or, with tx_waits (frames wait for room
- * in the transmit ring, and the caller receives none until there is), when half of what it holds there
- * was sent. Then looks once more. True: there is work already, and the caller must not sleep. Not for
- * poll mode. */
-bool net_arm(struct net_dev *nd, bool tx_waits);
+/* Asks the device for an interrupt at the next received frame (rx), and when half of what it holds in
+ * the transmit ring was sent (tx); then looks once more. True: there is work already, and the caller
+ * must not sleep. Ask for what would be taken only: a caller whose frames wait for room, and who
+ * receives none until there is, would be told of received ones again and again. Not for poll mode. */
+bool net_arm(struct net_dev *nd, bool rx, bool tx);
 
 /* Asks for no more interrupts of the queues. */
 void net_disarm(struct net_dev *nd);

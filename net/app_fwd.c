@@ -59,6 +59,11 @@ static bool app_fwd_start_mac(const struct config *cfg) {
     return true;
 }
 
+/* Its frames would find no room. */
+static bool app_fwd_is_blocked(unsigned nic) {
+    return net_tx_room(&net_devs[fwd.out[nic]]) == 0;
+}
+
 static bool app_fwd_start(const struct config *cfg) {
     fwd.what = cfg->fwd;
     fwd.burst = cfg->burst;
@@ -68,7 +73,7 @@ static bool app_fwd_start(const struct config *cfg) {
         /* An answer goes back where the question came from. */
         fwd.out[nic] = neighbour < net_dev_count && cfg->fwd != CONFIG_FWD_ICMPECHO ? neighbour : nic;
     }
-    raw_start(cfg);
+    raw_start(cfg, app_fwd_is_blocked);
     return app_fwd_start_mac(cfg);
 }
 

@@ -143,7 +143,7 @@ static bool app_gen_start(const struct config *cfg) {
     gen.run_ticks = clock_ticks_of_us(cfg->seconds * UINT64_C(1000000));
     gen.drain_ticks = gen.receives ? clock_ticks_of_us(cfg->drain_ms * UINT64_C(1000)) : 0;
     gen_pace_init(&gen.pace, &gen.spec, cfg->catchup, clock_khz() * 1000);
-    raw_start(cfg);
+    raw_start(cfg, NULL);
     return gen_rx_start(cfg, gen.spec.flows);
 }
 

@@ -45,7 +45,7 @@ static bool app_sink_start(const struct config *cfg) {
     app.frames_max = cfg->frames;
     app.loss_ppm = cfg->loss_ppm;
     app.waits_for_address = strcmp(cfg->ip, "off") != 0;
-    raw_start(cfg);
+    raw_start(cfg, NULL);
     return sink_init(&app.sink, cfg);
 }
 

@@ -20,7 +20,8 @@ enum {
 };
 
 static struct netif_virtio netif_virtio_nics[NET_DEV_MAX];
-static bool netif_virtio_raw; /* a workload receives */
+static bool netif_virtio_raw; /* a workload receives ... */
+static bool (*netif_virtio_blocked)(unsigned nic); /* ... but not from a NIC of which this is true */
 
 /* lwIP puts headers in front of a received packet when it answers in place. It checks that the
  * new start stays behind struct pbuf, but not behind the function pointer that follows it in
@@ -211,8 +212,9 @@ struct netif *netif_virtio_get(unsigned nic) {
     return &netif_virtio_nics[nic].netif;
 }
 
-void netif_virtio_set_raw(void) {
+void netif_virtio_set_raw(bool (*blocked)(unsigned nic)) {
     netif_virtio_raw = true;
+    netif_virtio_blocked = blocked;
 }
 
 void netif_virtio_input(unsigned nic, struct pktbuf *frame) {
@@ -306,7 +308,11 @@ void netif_virtio_service(unsigned nic) {
 
 bool netif_virtio_arm(unsigned nic) {
     const struct netif_virtio *nv = &netif_virtio_nics[nic];
-    return net_arm(nv->nd, nv->backlog_count > 0 || net_tx_room(nv->nd) == 0);
+    const bool tx_waits = nv->backlog_count > 0 || net_tx_room(nv->nd) == 0;
+    if (netif_virtio_raw) {
+        return net_arm(nv->nd, netif_virtio_blocked == NULL || !netif_virtio_blocked(nic), tx_waits);
+    }
+    return net_arm(nv->nd, !tx_waits, tx_waits);
 }
 
 uint64_t netif_virtio_not_for_us(unsigned nic) {

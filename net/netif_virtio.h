@@ -28,8 +28,9 @@ void netif_virtio_flush(unsigned nic);
 
 /* From now on a workload receives and sends bursts itself (drivers/virtio_net.h), and
  * netif_virtio_poll() no longer receives. What it sends with net_tx_burst() goes back to the pool of
- * its buffers by itself. */
-void netif_virtio_set_raw(void);
+ * its buffers by itself. Where blocked() is true it will not receive from that NIC now, so that there is
+ * no reason to be woken up by its frames; NULL: it always will. */
+void netif_virtio_set_raw(bool (*blocked)(unsigned nic));
 
 /* Hands a received frame to lwIP, as netif_virtio_poll() does; it is no longer the caller's. */
 void netif_virtio_input(unsigned nic, struct pktbuf *frame);

@@ -38,8 +38,8 @@ void raw_printed(void) {
     raw_counters.steal_gaps_seen = raw_counters.steal_gaps;
 }
 
-void raw_start(const struct config *cfg) {
-    netif_virtio_set_raw();
+void raw_start(const struct config *cfg, bool (*blocked)(unsigned nic)) {
+    netif_virtio_set_raw(blocked);
     raw.steal_ticks = clock_ticks_of_us(cfg->steal_us);
     raw.has_stack = strcmp(cfg->ip, "off") != 0 || strcmp(cfg->ip6, "off") != 0;
 }

@@ -46,8 +46,8 @@ void raw_printed(void);
 /* Reads a counter of ticks as nanoseconds. */
 uint64_t raw_read_ns(const void *source);
 
-/* To be called by a workload's start(): from now on it receives. */
-void raw_start(const struct config *cfg);
+/* To be called by a workload's start(): from now on it receives. blocked: see netif_virtio_set_raw(). */
+void raw_start(const struct config *cfg, bool (*blocked)(unsigned nic));
 
 /* To be called at the start of each pass. worked: the last pass handled frames. Returns the time stamp
  * counter. */

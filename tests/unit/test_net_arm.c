@@ -33,7 +33,7 @@ static void act(void) {
 
 static bool arm(bool tx_waits) {
     ring_step = act;
-    const bool work = net_arm(nd, tx_waits);
+    const bool work = net_arm(nd, !tx_waits, tx_waits);
     ring_step = NULL;
     ring_drain();
     return work;
@@ -169,6 +169,31 @@ static void test_received_frames_wait(void **state) {
     }
 }
 
+/* A workload may wait for both, or for neither. */
+static void test_both_queues(void **state) {
+    FOR_RINGS(layout, event_idx) {
+        for (unsigned queue = 0; queue < 2; queue++) {
+            begin(state, layout, event_idx);
+            send(2, 1);
+            assert_false(net_arm(nd, false, false));
+            ring_drain();
+            use_one(queue);
+            assert_false(vq_device_show(&dev.queue[queue].ring));
+            assert_true(net_arm(nd, true, true));
+            assert_int_equal(nd->rx.stats.rechecks_hit, queue == RX);
+            assert_int_equal(nd->tx.stats.rechecks_hit, queue == TX);
+            net_disarm(nd);
+
+            begin(state, layout, event_idx);
+            send(2, 1);
+            assert_false(net_arm(nd, true, true));
+            ring_drain();
+            use_one(queue);
+            assert_true(vq_device_show(&dev.queue[queue].ring));
+        }
+    }
+}
+
 /* Receive: at the next frame. Transmit: when half of what is under way was sent, as the device counts it:
  * split by buffers, packed by ring descriptors; without EVENT_IDX it cannot count. */
 static void test_thresholds(void **state) {
@@ -280,6 +305,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         NET_CASE(test_no_wakeup_is_lost), NET_CASE(test_work_is_there_already),
         NET_CASE(test_disarmed),          NET_CASE(test_received_frames_wait),
+        NET_CASE(test_both_queues),
         NET_CASE(test_thresholds),
         NET_CASE(test_small_thresholds),  NET_CASE(test_broken_queues),
         NET_CASE(test_sleeping_loop),
