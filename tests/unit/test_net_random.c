@@ -114,7 +114,7 @@ static void move_service(void) {
 }
 
 static void move_arm(void) {
-    (void)net_arm(nd, unit_below(&rnd, 2) == 0);
+    (void)net_arm(nd, unit_below(&rnd, 2) == 0, unit_below(&rnd, 2) == 0);
     if (unit_below(&rnd, 2) == 0) {
         net_disarm(nd);
     }
