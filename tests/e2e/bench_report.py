@@ -291,11 +291,11 @@ def method(about):
         "frames with which the counters are read are in the numbers.", "", cores_line(about)]
 
 
-def kept_notes(path):
+def kept_notes(path, marks=NOTES):
     """The hand-written part of an earlier file."""
     try:
         with open(path, encoding="utf-8") as f:
-            match = re.search(re.escape(NOTES[0]) + "(.*?)" + re.escape(NOTES[1]), f.read(), re.S)
+            match = re.search(re.escape(marks[0]) + "(.*?)" + re.escape(marks[1]), f.read(), re.S)
     except FileNotFoundError:
         match = None
     return match[1] if match else "\n"

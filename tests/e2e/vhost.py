@@ -51,28 +51,18 @@ def shared_memory(mem):
             "-machine", "memory-backend=shared"]
 
 
-class Testpmd:
-    """testpmd between a vhost-user socket (its port 0) and a tap of the namespace (its port 1): what
-    comes in on one goes out on the other, by a thread that never sleeps."""
+class Console:
+    """A testpmd that reads commands. They come through a pipe: should its owner die, it ends too."""
 
-    def __init__(self, ns, tap, path, listens=True):
+    def __init__(self, command):
+        self.command = command
         self.output = ""
         self._news = threading.Condition()
         self._closed = False
-        role = "" if listens else ",client=1"
-        # A thread for commands and one for packets, both wherever the scheduler puts them.
-        cpus = "(" + ",".join(map(str, sorted(os.sched_getaffinity(0)))) + ")"
-        command = [TESTPMD, "--lcores", f"0@{cpus},1@{cpus}", "--no-huge", "-m", "96", "--no-pci",
-                   "--no-shconf", "--no-telemetry", "--log-level=lib.vhost.config:warning",
-                   "--vdev", f"net_vhost0,iface={path},queues=1{role}",
-                   "--vdev", f"net_tap0,iface={tap.name},mac={TAP_MAC}",
-                   "--", "-i", "--auto-start", "--forward-mode=io", "--disable-link-check",
-                   "--no-lsc-interrupt", "--mask-event=all", "--total-num-mbufs=8192"]
         main, terminal = pty.openpty()  # on a pipe it would hold its output back
         try:
-            # Its commands come through a pipe: should these tests die, testpmd ends with them.
-            self.process = subprocess.Popen(ns.command(*command), stdin=subprocess.PIPE,
-                                            stdout=terminal, stderr=terminal)
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=terminal,
+                                            stderr=terminal)
         except BaseException:
             os.close(main)
             raise
@@ -117,9 +107,6 @@ class Testpmd:
             raise g.GuestError(f"testpmd: no {pattern[:40]!r} in {self.output[-300:]!r}")
         return match
 
-    def wait_forwarding(self):
-        self.wait_output("packet forwarding - ports=2")
-
     def execute(self, command, pattern):
         """Types a command and waits for its answer."""
         start = len(self.output)
@@ -152,6 +139,26 @@ class Testpmd:
             return [f"> testpmd: {self.counters()}"]
         except (g.GuestError, OSError) as error:
             return [f"> {error}"]
+
+
+class Testpmd(Console):
+    """testpmd between a vhost-user socket (its port 0) and a tap of the namespace (its port 1): what
+    comes in on one goes out on the other, by a thread that never sleeps."""
+
+    def __init__(self, ns, tap, path, listens=True):
+        role = "" if listens else ",client=1"
+        # A thread for commands and one for packets, both wherever the scheduler puts them.
+        cpus = "(" + ",".join(map(str, sorted(os.sched_getaffinity(0)))) + ")"
+        super().__init__(ns.command(
+            TESTPMD, "--lcores", f"0@{cpus},1@{cpus}", "--no-huge", "-m", "96", "--no-pci",
+            "--no-shconf", "--no-telemetry", "--log-level=lib.vhost.config:warning",
+            "--vdev", f"net_vhost0,iface={path},queues=1{role}",
+            "--vdev", f"net_tap0,iface={tap.name},mac={TAP_MAC}",
+            "--", "-i", "--auto-start", "--forward-mode=io", "--disable-link-check",
+            "--no-lsc-interrupt", "--mask-event=all", "--total-num-mbufs=8192"))
+
+    def wait_forwarding(self):
+        self.wait_output("packet forwarding - ports=2")
 
 
 class Bench:
