@@ -219,6 +219,11 @@ $(B)/udp_load: $(UDP_LOAD_SRC) lib/histogram.h lib/pattern.h lib/util.h Makefile
 	@$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -Wconversion -I. -DASSERT_HEADER='<assert.h>' \
 	    -DASSERT=assert -DHISTOGRAM_SUB_BITS=6 $(UDP_LOAD_SRC) -o $@
 
+$(B)/core_trip: tests/e2e/core_trip.c Makefile | test-deps
+	@mkdir -p $(@D)
+	@echo "  CC      $<"
+	@$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -Wconversion -pthread $< -o $@
+
 e2e: image $(B)/udp_load test-deps ## Boot the image in QEMU against real peers; T=PATTERN chooses tests
 	@$(PYTHON) tests/e2e/run $(if $(T),-k $(T))
 
@@ -234,6 +239,9 @@ bench-boot: image test-deps ## Measure boot time and ring-0 instructions (report
 bench-notify: image $(B)/udp_load test-deps ## Measure what poll, irq and adaptive mode cost (12 minutes; needs root)
 	@$(PYTHON) tests/e2e/bench_notify.py
 
+bench: image $(B)/core_trip test-deps ## Measure Ringlet against DPDK's virtio driver (an hour; needs root)
+	@$(PYTHON) tests/e2e/bench_dpdk.py
+
 size: image ## Size of the image by component
 	@$(PYTHON) tools/image-size $(B)/ringlet.debug.elf $(B)/ringlet.map
 
@@ -248,4 +256,4 @@ clean: ## Remove what was built, but not the dependencies
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: image deps unit run e2e test check bench-boot bench-notify size clean help run-deps test-deps
+.PHONY: image deps unit run e2e test check bench bench-boot bench-notify size clean help run-deps test-deps

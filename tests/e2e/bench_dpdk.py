@@ -33,10 +33,17 @@ from bench_report import write_json  # noqa: E402
 from case import PACKAGES  # noqa: E402
 from vhost import TESTPMD  # noqa: E402
 
-SIZES = (64, 256, 1024, 1518)  # of a frame with its checksum, which no virtio device carries; see FCS
+SIZES = (64, 256, 1024, 1518)  # of a frame, without the checksum that it has on a wire
 SMALLEST = SIZES[0]
 LAYOUTS = {"split": ("packed=off", "packed_vq=0"), "packed": ("packed=on", "packed_vq=1")}
 FIRST_SOURCE = ipaddress.IPv4Address("10.0.0.1")
+
+# A measurement is good when, before and after, a cache line's way from core to core took at most NEAR
+# times as long as it ever did here, no part of it was slower than STEADY of the fastest part, and
+# others or the hypervisor took at most OTHERS percent of a core.
+NEAR, STEADY, OTHERS = 2, 0.8, 10
+FIRST_LOOKS = 10  # at the way from core to core, to know what it is at best
+NEAR_LIMIT = 15  # seconds to wait for the cores to come near
 
 # DPDK's paths: options of net_virtio_user. The first two are measured with all sizes.
 DPDK_PATHS = {
@@ -96,13 +103,15 @@ class Benchmark:
     def __init__(self, options, cores):
         self.options, self.cores = options, cores
         self.runs, self.failures, self.commands = [], [], {}
+        self.nearest = None  # nanoseconds from core to core and back, at best
 
     def about(self):
         options = self.options
         return {**host.facts(options.accel), "compiler": host.version(r"gcc .*", "gcc", "--version"),
                 "cpu_flags": cpu_flags(), "kernel_options": kernel_options(),
                 "machine": platform.machine(), "rounds": options.rounds,
-                "seconds": options.seconds, "sizes": options.sizes, "directions": options.only,
+                "seconds": options.seconds, "retries": options.retries, "near": NEAR,
+                "steady": STEADY, "others_max": OTHERS, "sizes": options.sizes, "directions": options.only,
                 "layouts": options.layouts, "ring": rig.RING, "memory": rig.MEMORY,
                 "mbufs": rig.MBUFS, "in_flight": rig.IN_FLIGHT, "hugepages": rig.HUGEPAGES,
                 "pinned": self.cores._asdict()}
@@ -112,23 +121,64 @@ class Benchmark:
             yield from rows_of(*values)
 
     def run(self):
+        for _ in range(FIRST_LOOKS):
+            self._core_trip()
+            time.sleep(0.3)
         for number, row in itertools.product(range(1, self.options.rounds + 1), list(self.rows())):
             self.one({"round": number, **row._asdict()}, row)
 
     def one(self, key, row):
-        print(" ".join(map(str, filter(None, key.values()))) + ":", end=" ", flush=True)
+        """Measures until a measurement is good, or often enough. All go into the JSON file."""
+        for attempt in range(1 + self.options.retries):
+            print(" ".join(map(str, filter(None, key.values()))) + ":", end=" ", flush=True)
+            trips = [self._wait_near()]
+            run = self._measure(row, key)
+            trips.append(self._core_trip())
+            if run is None:
+                return
+            faults = self._faults(run, trips)
+            self.runs.append({**key, "attempt": attempt + 1, **run, "core_trips_ns": trips,
+                              "faults": faults})
+            print(report.one_line(run) + f", core to core {trips[0]}, {trips[1]} ns"
+                  + (f" ({', '.join(faults)})" if faults else ""))
+            if not faults:
+                return
+
+    def _core_trip(self):
+        trip = rig.core_trip(self.cores)
+        self.nearest = min(trip, self.nearest or trip)
+        return trip
+
+    def _wait_near(self):
+        """A hypervisor that has put the two cores far from each other moves them again some day."""
+        deadline = time.monotonic() + (NEAR_LIMIT if self.options.retries else 0)
+        while True:
+            trip = self._core_trip()
+            if trip <= NEAR * self.nearest or time.monotonic() > deadline:
+                return trip
+            time.sleep(0.5)
+
+    def _faults(self, run, trips):
+        """Why a run does not show what the drivers can do, but what else went on."""
+        slices = run["slices_pps"]
+        faults = {"far": max(trips) > NEAR * self.nearest,
+                  "unsteady": min(slices) < STEADY * max(slices),
+                  "others": run["others"] > OTHERS, "stolen": run["stolen"] > OTHERS}
+        return [name for name, found in faults.items() if found]
+
+    def _measure(self, row, key):
         options = ringlet_options(row) if row.driver == "Ringlet" else dpdk_options(row)
         station = None
         try:
             station = rig.Station(self.cores, row, options, self.options.accel, self.options.seconds)
             run = station.measure()
-            self.runs.append({**key, **run})
             self._keep_commands(row, station.commands)
-            print(report.one_line(run))
+            return run
         except (g.GuestError, OSError, subprocess.SubprocessError, KeyError) as error:
             reason = reason_of(error, station)
             self.failures.append({**key, "reason": reason})
             print(f"failed: {reason}")
+            return None
         finally:
             if station is not None:
                 station.close()
@@ -190,6 +240,8 @@ def parse_options():
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="default: 3")
     parser.add_argument("--seconds", type=int, default=2, metavar="N",
                         help="of each measurement (default: 2)")
+    parser.add_argument("--retries", type=int, default=4, metavar="N",
+                        help="of a measurement that something disturbed (default: 4)")
     parser.add_argument("--sizes", type=sizes, default=list(SIZES), metavar="N,...",
                         help=f"bytes of a frame (default: {','.join(map(str, SIZES))})")
     parser.add_argument("--only", type=list_of(list(rig.MODES)), default=list(rig.MODES),
@@ -203,8 +255,8 @@ def parse_options():
     parser.add_argument("--render", action="store_true",
                         help="measure nothing, write .md and .svg again from .json")
     options = parser.parse_args()
-    if options.rounds < 1 or options.seconds < 1:
-        parser.error("--rounds and --seconds must be 1 or more")
+    if options.rounds < 1 or options.seconds < 1 or options.retries < 0:
+        parser.error("--rounds and --seconds must be 1 or more, --retries 0 or more")
     if options.accel == "auto":
         options.accel = "tcg" if g.kvm_error() else "kvm"
     return options
@@ -214,8 +266,9 @@ def measure(options, path):
     """Measures all and writes the JSON file."""
     if shutil.which(TESTPMD) is None:
         sys.exit(f"needs {TESTPMD} (Debian package {PACKAGES[TESTPMD]})")
-    if not os.path.exists(g.IMAGE):
-        sys.exit(f"{g.IMAGE}: no such file; make image")
+    for needed, target in ((g.IMAGE, "image"), (rig.CORE_TRIP, "bench")):
+        if not os.path.exists(needed):
+            sys.exit(f"{needed}: no such file; make {target}")
     cores = rig.Cores.choose()
     if cores is None:
         sys.exit("needs two cores, one for the driver and one for the back end")
@@ -237,7 +290,8 @@ def measure(options, path):
             pages.close()
     if not benchmark.runs:
         sys.exit("nothing could be measured, nothing is written")
-    about.update(took_s=round(time.monotonic() - started), commands=benchmark.commands)
+    about.update(nearest_ns=benchmark.nearest, took_s=round(time.monotonic() - started),
+                 commands=benchmark.commands)
     write_json(path, about, benchmark.runs, benchmark.failures)
 
 

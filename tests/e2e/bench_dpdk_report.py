@@ -20,7 +20,6 @@ SMALLEST = 64
 AIMS = {"tx": (1.8, 1.3), "rx": (1.1, 1.05), "macswap": (1.3, 1.15)}
 CYCLES_AIM = 0.5
 GENERATOR_AIM = 1.2
-QUIET = 10  # percent of a core that others may take in the median run
 
 
 def one_line(run):
@@ -34,12 +33,15 @@ def one_line(run):
 # ---- Medians ----
 
 class Cell:
-    """The runs of one row, as medians."""
+    """The runs of one row, as medians: of the good ones, of all if there are no others."""
 
     def __init__(self, key, runs):
         for name, value in zip(KEYS, key):
             setattr(self, name, value)
         self.name = " ".join(filter(None, (self.driver, self.layout, self.variant)))
+        good = [run for run in runs if not run["faults"]]
+        self.disturbed = not good
+        runs = good or runs
         rates = [run["pps"] / 1e6 for run in runs]
         self.mpps, self.low, self.high = statistics.median(rates), min(rates), max(rates)
         self.cycles, self.back_end_cycles = (
@@ -129,7 +131,7 @@ def certified(runs):
     kicks, interrupts = (sum(run[name] for run in ours) for name in ("kicks", "interrupts"))
     text = (f"Ringlet moved {number(sum(run['packets'] for run in ours))} packets in {len(ours)} "
             f"measurements, with {number(kicks)} doorbells and {number(interrupts)} interrupts.")
-    odd = [run for run in ours if run["kicks"] or run["interrupts"] or not run["certified_polled"]]
+    odd = [run for run in ours if run["kicks"] or run["interrupts"] or run["certified_polled"] is False]
     return text + (f" **In {len(odd)} of them it was not polling alone.**" if odd else "")
 
 
@@ -139,7 +141,7 @@ def tables(about, cells):
     for direction in about["directions"]:
         title = DIRECTIONS[direction].format(about["in_flight"])
         yield from ["", f"### {direction}: {title}", "",
-                    "Mpps: median (lowest to highest round).", "",
+                    "Mpps: median (lowest to highest round); \\*: all rounds were disturbed.", "",
                     *table(about, cells, direction, rate_text), "",
                     "Cycles a packet, of the driver / of the back end.", "",
                     *table(about, cells, direction, cycles_text), "",
@@ -147,7 +149,8 @@ def tables(about, cells):
 
 
 def rate_text(cell):
-    return f"{cell.mpps:.2f} ({cell.low:.2f} to {cell.high:.2f})"
+    return (f"{cell.mpps:.2f} ({cell.low:.2f} to {cell.high:.2f})"
+            + (" \\*" if cell.disturbed else ""))
 
 
 def cycles_text(cell):
@@ -215,7 +218,17 @@ def setting(about, runs):
         "meanwhile": f"others took {number(median(others))} % of a core in the median run and "
                      f"{number(max(others))} % in the worst; the machine's own hypervisor kept back "
                      f"{number(median(stolen))} % and {number(max(stolen))} %"}
+    rows["disturbed"] = disturbances(about, runs)
     return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
+
+
+def disturbances(about, runs):
+    counts = {name: sum(name in run["faults"] for run in runs)
+              for name in ("far", "unsteady", "others", "stolen")}
+    return (f"{sum(bool(run['faults']) for run in runs)} of {len(runs)} measurements ("
+            + ", ".join(f"{name}: {count}" for name, count in counts.items())
+            + f"); core to core and back {about['nearest_ns']} ns at best, "
+            f"{max(max(run['core_trips_ns']) for run in runs)} ns at worst")
 
 
 METHOD = """
@@ -230,6 +243,14 @@ account (`set record-core-cycles on`, `show fwd stats all`), Ringlet's `busy_cyc
 passes that found the ring full, so in *tx* DPDK's cycles (and in *rx* those of the back end) contain
 waiting and are no more than an upper bound. Ringlet's counters are read by `stats=` lines just before and
 just after a measurement, since printing one inside would be part of it.
+
+What two drivers do with a ring is mostly to send cache lines from core to core, so the way between the
+cores decides everything; in a virtual machine it can change by the second. So before and after each
+measurement `core_trip` takes the time of a line there and back. A measurement is *disturbed* when that
+was {near} times the best seen (*far*), when a quarter of it was slower than {steady:.0%} of the fastest
+(*unsteady*), or when other processes (*others*) or the hypervisor (*stolen*) took more than {others_max} %
+of a core. It is repeated then, up to {retries} times; a disturbed one counts only where a row has no
+other. The JSON file has them all.
 
 Same layout means: the fastest path that DPDK has for that layout without IN_ORDER, which QEMU 7.2 does
 not offer to a guest. Best against best means the fastest of all. *no mrg* is without MRG_RXBUF, with
@@ -261,19 +282,19 @@ def repeat(about):
 
 def markdown(about, runs, failures, notes):
     cells = Cells(runs)
-    noisy = median([run["others"] for run in runs]) >= QUIET
+    disturbed = sum(cell.disturbed for cell in cells.all)
     parts = [
         ["# Ringlet against DPDK's virtio driver", "",
          "Written by `make bench`; all but the notes is replaced each time. The numbers of each run are in "
          "[dpdk.json](dpdk.json)."],
         ["![Packets a second by direction, size and driver](dpdk.svg)"],
-        ["**The machine was not quiet while this was measured** (see *meanwhile* below), so these "
-         "numbers say little."] if noisy else [],
+        [f"**The machine was not quiet while this was measured**: {disturbed} of {len(cells.all)} rows "
+         "have no undisturbed measurement."] if disturbed else [],
         ["## What one sees", "", *aims(cells), "", certified(runs)],
         ["## Notes", "", NOTES[0] + notes + NOTES[1]],
         ["## All numbers", *tables(about, cells)],
         failed(failures),
-        ["## What was measured, and on what", "", *setting(about, runs), "", METHOD.strip("\n")],
+        ["## What was measured, and on what", "", *setting(about, runs), "", METHOD.strip("\n").format(**about)],
         repeat(about),
     ]
     return "\n\n".join("\n".join(part).rstrip("\n") for part in parts if part) + "\n"

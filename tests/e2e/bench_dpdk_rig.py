@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import tempfile
 import time
 
@@ -24,6 +25,8 @@ TESTPMD_MIB = 128
 HUGEPAGE_MIB = 2
 HUGEPAGES = (2 * TESTPMD_MIB + int(MEMORY[:-1])) // HUGEPAGE_MIB + 8
 MBUFS = 8192
+CORE_TRIP = os.path.join(g.ROOT, "build", "core_trip")
+SLICES = 4  # of a measurement
 SETTLE = 0.3  # seconds from the first packet to the measurement
 IN_FLIGHT = 128  # frames of the macswap loop: bursts of 32
 HUGEPAGE_COUNT = "/proc/sys/vm/nr_hugepages"
@@ -52,6 +55,13 @@ def expand(ranges):
     """Numbers of a list like 0,4-6."""
     ends = [list(map(int, part.split("-"))) for part in ranges.split(",")]
     return {number for end in ends for number in range(end[0], end[-1] + 1)}
+
+
+def core_trip(cores):
+    """Nanoseconds of a cache line from the driver's core to that of the back end and back."""
+    done = subprocess.run([CORE_TRIP, str(cores.driver), str(cores.back_end)], timeout=60, check=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    return int(done.stdout)
 
 
 class Hugepages:
@@ -214,7 +224,7 @@ def ringlet_row(before, after):
         "kicks": moved["rx_kicks"] + moved["tx_kicks"],
         "interrupts": moved["rx_interrupts"] + moved["tx_interrupts"],
         "steal_gaps": after[app]["steal_gaps"] - before[app]["steal_gaps"],
-        "certified_polled": after["certified_polled"],
+        "certified_polled": after.get("certified_polled"),
     }
 
 
@@ -254,17 +264,22 @@ class Station:
         time.sleep(SETTLE)
         self.driver.begin()
         self.back_end.execute("clear fwd stats all", "testpmd> ")
-        clocks, (start, before) = self._clocks(), self.back_end.packets()
-        time.sleep(self._seconds)
-        (end, after), moved = self.back_end.packets(), self._clocks()
-        way = "tx" if self._row.direction == "rx" else "rx"
-        packets = after[way]["packets"] - before[way]["packets"]
+        clocks, looks = self._clocks(), [self._packets()]
+        for _ in range(SLICES):
+            time.sleep(self._seconds / SLICES)
+            looks.append(self._packets())
+        moved = self._clocks()
         wall, busy, steal = (new - old for old, new in zip(clocks, moved))
-        row = {"packets": packets, "seconds": round(end - start, 6),
-               "pps": round(packets / (end - start)),
+        row = {"packets": looks[-1][1] - looks[0][1], "seconds": round(looks[-1][0] - looks[0][0], 6),
+               "pps": rate(looks[0], looks[-1]), "slices_pps": list(map(rate, looks, looks[1:])),
                "back_end_cycles": self.back_end.cycles(),
                "others": round(100 * busy / wall, 2), "stolen": round(100 * steal / wall, 2)}
         return {**row, **self.driver.end()}
+
+    def _packets(self):
+        """When it was, and how many packets had come from the driver, or in rx gone to it."""
+        when, counters = self.back_end.packets()
+        return when, counters["tx" if self._row.direction == "rx" else "rx"]["packets"]
 
     def _clocks(self):
         """Time, what the machine ran besides these two processes, and what it was denied."""
@@ -272,6 +287,10 @@ class Station:
         pids = (self.back_end.process.pid, self.driver.process.pid)
         ours = sum(host.cpu_ns(pid, host.threads(pid)) for pid in pids)
         return time.monotonic_ns(), machine["busy_ns"] - ours, machine["steal_ns"]
+
+
+def rate(before, after):
+    return round((after[1] - before[1]) / (after[0] - before[0]))
 
 
 def shown_command(command, folder):
