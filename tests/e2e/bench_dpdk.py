@@ -74,7 +74,10 @@ def ringlet_options(row):
                  f"src={FIRST_SOURCE}-{FIRST_SOURCE + flows - 1} payload={payload}")
     else:
         words = {"rx": "app=sink", "macswap": "app=fwd fwd=macswap"}[row.direction]
-    return Options(row.layout, LAYOUTS[row.layout][0], words)
+    device = LAYOUTS[row.layout][0]
+    if row.size > 1514:  # what fits into the MTU of 1500 that a device has of itself
+        device += f",host_mtu={row.size - 14}"
+    return Options(row.layout, device, words)
 
 
 def dpdk_options(row):
@@ -276,9 +279,9 @@ def measure(options, path):
     pages = None
     try:
         pages = rig.Hugepages()
-        os.sched_setaffinity(0, cores.others)  # and all that is started from here on
         benchmark = Benchmark(options, cores)
         about = benchmark.about()
+        os.sched_setaffinity(0, cores.others)  # and all that is started from here on
         started = time.monotonic()
         benchmark.run()
     except g.GuestError as error:

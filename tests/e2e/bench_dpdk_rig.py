@@ -269,6 +269,8 @@ class Station:
             time.sleep(self._seconds / SLICES)
             looks.append(self._packets())
         moved = self._clocks()
+        if looks[-1][1] == looks[0][1]:
+            raise g.GuestError("no packets came")
         wall, busy, steal = (new - old for old, new in zip(clocks, moved))
         row = {"packets": looks[-1][1] - looks[0][1], "seconds": round(looks[-1][0] - looks[0][0], 6),
                "pps": rate(looks[0], looks[-1]), "slices_pps": list(map(rate, looks, looks[1:])),
@@ -295,7 +297,8 @@ def rate(before, after):
 
 def shown_command(command, folder):
     """A command line as anybody can type it: without paths of this machine and of this run."""
-    words = [word.replace(folder, "/tmp/ringlet").replace(g.ROOT + "/", "") for word in command]
+    words = [word.replace(folder, "/tmp/ringlet").replace(g.IMAGE, "build/ringlet.elf")
+             for word in command]
     if "-qmp" in words:
         at = words.index("-qmp")
         words[at + 1] = "unix:/tmp/ringlet/qmp,server=on,wait=off"
