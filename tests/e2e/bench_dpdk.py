@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Measures Ringlet's raw path against DPDK's virtio driver: docs/bench/dpdk.md, .svg and .json.
 
-Both are put to the same back end, a dpdk-testpmd with a vhost-user port, on the same cores, with rings
-of the same size: Ringlet in QEMU, DPDK as net_virtio_user in a second testpmd. Three directions: what
-the driver can send (tx), receive (rx), and send back in a closed loop (macswap). The back end counts.
+Both are put to the same back end, a dpdk-testpmd with a vhost-user port, on the same cores, with
+rings of the same size: Ringlet in QEMU, DPDK as net_virtio_user in a second testpmd. Three
+directions: what the driver can send (tx), receive (rx), and send back in a closed loop (macswap).
+The back end counts.
 
-Each measurement starts both sides anew. Rounds are interleaved: all rows once, then again, so that a
-slow moment of the machine hits all of them. What is shown are medians over the rounds.
+Each measurement starts both sides anew. Rounds are interleaved: all rows once, then again, so
+that a slow moment of the machine hits all of them. What is shown are medians over the rounds.
 
-Needs dpdk-testpmd (Debian: dpdk-dev), hugepages (as root it takes them and gives them back), two cores,
-and a machine with nothing else to do.
+Needs dpdk-testpmd (Debian: dpdk-dev), hugepages (as root it takes them and gives them back), two
+cores, and a machine with nothing else to do.
 """
 import argparse
 import collections
@@ -38,9 +39,9 @@ SMALLEST = SIZES[0]
 LAYOUTS = {"split": ("packed=off", "packed_vq=0"), "packed": ("packed=on", "packed_vq=1")}
 FIRST_SOURCE = ipaddress.IPv4Address("10.0.0.1")
 
-# A measurement is good when, before and after, a cache line's way from core to core took at most NEAR
-# times as long as it ever did here, no part of it was slower than STEADY of the fastest part, and
-# others or the hypervisor took at most OTHERS percent of a core.
+# A measurement is good when, before and after, a cache line's way from core to core took at most
+# NEAR times as long as it ever did here, no part of it was slower than STEADY of the fastest part,
+# and others or the hypervisor took at most OTHERS percent of a core.
 NEAR, STEADY, OTHERS = 2, 0.8, 10
 FIRST_LOOKS = 10  # at the way from core to core, to know what it is at best
 NEAR_LIMIT = 15  # seconds to wait for the cores to come near
@@ -110,17 +111,20 @@ class Benchmark:
 
     def about(self):
         options = self.options
-        return {**host.facts(options.accel), "compiler": host.version(r"gcc .*", "gcc", "--version"),
+        return {**host.facts(options.accel),
+                "compiler": host.version(r"gcc .*", "gcc", "--version"),
                 "cpu_flags": cpu_flags(), "kernel_options": kernel_options(),
                 "machine": platform.machine(), "rounds": options.rounds,
                 "seconds": options.seconds, "retries": options.retries, "near": NEAR,
-                "steady": STEADY, "others_max": OTHERS, "sizes": options.sizes, "directions": options.only,
+                "steady": STEADY, "others_max": OTHERS, "sizes": options.sizes,
+                "directions": options.only,
                 "layouts": options.layouts, "ring": rig.RING, "memory": rig.MEMORY,
                 "mbufs": rig.MBUFS, "in_flight": rig.IN_FLIGHT, "hugepages": rig.HUGEPAGES,
                 "pinned": self.cores._asdict()}
 
     def rows(self):
-        for values in itertools.product(self.options.only, self.options.sizes, self.options.layouts):
+        options = self.options
+        for values in itertools.product(options.only, options.sizes, options.layouts):
             yield from rows_of(*values)
 
     def run(self):
@@ -173,7 +177,8 @@ class Benchmark:
         options = ringlet_options(row) if row.driver == "Ringlet" else dpdk_options(row)
         station = None
         try:
-            station = rig.Station(self.cores, row, options, self.options.accel, self.options.seconds)
+            station = rig.Station(self.cores, row, options, self.options.accel,
+                                  self.options.seconds)
             run = station.measure()
             self._keep_commands(row, station.commands)
             return run

@@ -1,7 +1,8 @@
 """The chart of bench_dpdk.py: SVG, readable on light and dark pages.
 
-A panel for each direction, in it a group for each size, in it a bar for each driver and layout with a
-line from the lowest to the highest round. A dashed line across a group is DPDK's fastest path of all.
+A panel for each direction, in it a group for each size, in it a bar for each driver and layout
+with a line from the lowest to the highest round. A dashed line across a group is DPDK's fastest
+path of all.
 """
 from xml.sax.saxutils import escape
 
@@ -19,7 +20,8 @@ svg { --page: #ffffff; --text: #1f2328; --faint: #6e7781; --line: #d8dee4; font:
       --b0: #0969da; --b1: #54aeff; --b2: #953800; --b3: #bc4c00; --b4: #e16f24; --b5: #fb8f44; }
 @media (prefers-color-scheme: dark) {
   svg { --page: #0d1117; --text: #e6edf3; --faint: #9198a1; --line: #30363d;
-        --b0: #388bfd; --b1: #79c0ff; --b2: #9b4215; --b3: #bd561d; --b4: #db6d28; --b5: #ffa657; } }
+        --b0: #388bfd; --b1: #79c0ff; --b2: #9b4215; --b3: #bd561d; --b4: #db6d28;
+        --b5: #ffa657; } }
 .page { fill: var(--page); } text { fill: var(--text); } .faint { fill: var(--faint); }
 .title { font-weight: bold; } .middle { text-anchor: middle; } .end { text-anchor: end; }
 .grid { stroke: var(--line); } .range { stroke: var(--text); } .small { font-size: 10px; }
@@ -63,7 +65,8 @@ def panel(cells, direction, sizes, y):
     for i, size in enumerate(sizes):
         x = LEFT + i * PANEL_WIDTH / len(sizes)
         parts += [*group(cells, direction, size, scale, x, bottom),
-                  text(x + PANEL_WIDTH / len(sizes) / 2, bottom + 16, f"{size} bytes", "middle faint")]
+                  text(x + PANEL_WIDTH / len(sizes) / 2, bottom + 16, f"{size} bytes",
+                       "middle faint")]
     return parts
 
 

@@ -15,8 +15,8 @@ KEYS = ("direction", "size", "driver", "layout", "variant")
 DIRECTIONS = {"tx": "guest to host", "rx": "host to guest", "macswap": "loop of {} frames"}
 LAYOUTS = ("split", "packed")
 SMALLEST = 64
-# What this is to reach with the smallest frames: at least so many times DPDK's packets a second, with
-# the same layout and best against best; at most so much of DPDK's cycles for a packet.
+# What this is to reach with the smallest frames: at least so many times DPDK's packets a second,
+# with the same layout and best against best; at most so much of DPDK's cycles for a packet.
 AIMS = {"tx": (1.8, 1.3), "rx": (1.1, 1.05), "macswap": (1.3, 1.15)}
 CYCLES_AIM = 0.5
 GENERATOR_AIM = 1.2
@@ -63,7 +63,7 @@ class Cells:
         return self.one(direction=direction, size=size, driver="Ringlet", layout=layout, variant="")
 
     def dpdk(self, direction, size, layout=None):
-        """DPDK's paths; with a layout those that have what Ringlet has: IN_ORDER is not among it."""
+        """DPDK's paths; with a layout those that have what Ringlet has, so without IN_ORDER."""
         return [cell for cell in self.where(direction=direction, size=size, driver="DPDK")
                 if layout is None or (cell.layout == layout and "in-order" not in cell.variant)]
 
@@ -123,8 +123,10 @@ def verdicts(cells):
 
 def aims(cells):
     rows = list(filter(None, verdicts(cells)))
-    return ["| frames of 64 bytes | Ringlet | DPDK | ratio | aim | |", "|---|---|---|---:|---:|---|",
-            *rows] if rows else ["Nothing that has an aim was measured on both sides."]
+    if not rows:
+        return ["Nothing that has an aim was measured on both sides."]
+    return ["| frames of 64 bytes | Ringlet | DPDK | ratio | aim | |",
+            "|---|---|---|---:|---:|---|", *rows]
 
 
 def certified(runs):
@@ -132,7 +134,8 @@ def certified(runs):
     kicks, interrupts = (sum(run[name] for run in ours) for name in ("kicks", "interrupts"))
     text = (f"Ringlet moved {number(sum(run['packets'] for run in ours))} packets in {len(ours)} "
             f"measurements, with {number(kicks)} doorbells and {number(interrupts)} interrupts.")
-    odd = [run for run in ours if run["kicks"] or run["interrupts"] or run["certified_polled"] is False]
+    odd = [run for run in ours
+           if run["kicks"] or run["interrupts"] or run["certified_polled"] is False]
     return text + (f" **In {len(odd)} of them it was not polling alone.**" if odd else "")
 
 
@@ -146,7 +149,8 @@ def tables(about, cells):
                     *table(about, cells, direction, rate_text), "",
                     "Cycles a packet, of the driver / of the back end.", "",
                     *table(about, cells, direction, cycles_text), "",
-                    "Packets a second, Ringlet's over DPDK's.", "", *ratios(about, cells, direction)]
+                    "Packets a second, Ringlet's over DPDK's.", "",
+                    *ratios(about, cells, direction)]
 
 
 def rate_text(cell):
@@ -217,8 +221,8 @@ def setting(about, runs):
                   f"else on {listed(list(map(str, pinned['others'])))}",
         "measurements": f"{about['seconds']} s each, {about['rounds']} interleaved rounds, medians",
         "meanwhile": f"others took {number(median(others))} % of a core in the median run and "
-                     f"{number(max(others))} % in the worst; the machine's own hypervisor kept back "
-                     f"{number(median(stolen))} % and {number(max(stolen))} %"}
+                     f"{number(max(others))} % in the worst; the machine's own hypervisor kept "
+                     f"back {number(median(stolen))} % and {number(max(stolen))} %"}
     rows["disturbed"] = disturbances(about, runs)
     return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
 
@@ -233,30 +237,32 @@ def disturbances(about, runs):
 
 
 METHOD = """
-The back end counts: packets of its port between two looks at `show port stats`, over the time between
-them. *tx*: the driver sends as fast as it can, the back end drops; *rx*: the other way round; *macswap*:
-the driver returns each frame with its addresses swapped, the back end returns it as it is, and so
-frames go round. Ringlet's `app=gen` writes source addresses of 1024 flows, numbers and time stamps into
-its frames; DPDK's txonly sends one fixed frame. Its mode with 64 flows is a row of its own.
+The back end counts: packets of its port between two looks at `show port stats`, over the time
+between them. *tx*: the driver sends as fast as it can, the back end drops; *rx*: the other way
+round; *macswap*: the driver returns each frame with its addresses swapped, the back end returns
+it as it is, and so frames go round. Ringlet's `app=gen` writes source addresses of 1024 flows,
+numbers and time stamps into its frames; DPDK's txonly sends one fixed frame. Its mode with 64
+flows is a row of its own.
 
-Cycles are ticks of the time stamp counter in passes that moved packets, over packets: testpmd's own
-account (`set record-core-cycles on`, `show fwd stats all`), Ringlet's `busy_cycles`. txonly also counts
-passes that found the ring full, so in *tx* DPDK's cycles (and in *rx* those of the back end) contain
-waiting and are no more than an upper bound. Ringlet's counters are read by `stats=` lines just before and
-just after a measurement, since printing one inside would be part of it.
+Cycles are ticks of the time stamp counter in passes that moved packets, over packets: testpmd's
+own account (`set record-core-cycles on`, `show fwd stats all`), Ringlet's `busy_cycles`. txonly
+also counts passes that found the ring full, so in *tx* DPDK's cycles (and in *rx* those of the
+back end) contain waiting and are no more than an upper bound. Ringlet's counters are read by
+`stats=` lines just before and just after a measurement, since printing one inside would be part
+of it.
 
-What two drivers do with a ring is mostly to send cache lines from core to core, so the way between the
-cores decides everything; in a virtual machine it can change by the second. So before and after each
-measurement `core_trip` takes the time of a line there and back. A measurement is *disturbed* when that
-was {near} times the best seen (*far*), when a quarter of it was slower than {steady:.0%} of the fastest
-(*unsteady*), or when other processes (*others*) or the hypervisor (*stolen*) took more than {others_max} %
-of a core. It is repeated then, up to {retries} times; a disturbed one counts only where a row has no
-other. The JSON file has them all.
+What two drivers do with a ring is mostly to send cache lines from core to core, so the way
+between the cores decides everything; in a virtual machine it can change by the second. So before
+and after each measurement `core_trip` takes the time of a line there and back. A measurement is
+*disturbed* when that was {near} times the best seen (*far*), when a quarter of it was slower than
+{steady:.0%} of the fastest quarter (*unsteady*), or when other processes (*others*) or the
+hypervisor (*stolen*) took more than {others_max} % of a core. It is repeated then, up to
+{retries} times; a disturbed one counts only where a row has no other. The JSON file has them all.
 
-Same layout means: the fastest path that DPDK has for that layout without IN_ORDER, which QEMU 7.2 does
-not offer to a guest. Best against best means the fastest of all. *no mrg* is without MRG_RXBUF, with
-which frames may lie in several buffers; Ringlet takes it. *vectorized* is DPDK's SIMD path. Frames have
-no checksum at their end, so 64 bytes are 68 on a wire.
+Same layout means: the fastest path that DPDK has for that layout without IN_ORDER, which QEMU 7.2
+does not offer to a guest. Best against best means the fastest of all. *no mrg* is without
+MRG_RXBUF, with which frames may lie in several buffers; Ringlet takes it. *vectorized* is DPDK's
+SIMD path. Frames have no checksum at their end, so 64 bytes are 68 on a wire.
 """
 
 
@@ -275,10 +281,11 @@ def commands(about):
 def repeat(about):
     return ["## How to repeat it", "", "    make bench", "",
             f"as root, on a machine with nothing else to do; it took {about['took_s']} s. "
-            "`tests/e2e/bench_dpdk.py --help` has shorter runs. By hand: first the back end, then the "
-            "driver. In each testpmd `set record-core-cycles on` and `start`, in the back end of the loop "
-            f"`start tx_first {about['in_flight'] // 32}`; QEMU's vCPU thread is pinned to the driver's "
-            "core. The commands of the other rows are in the JSON file.", "", *commands(about)]
+            "`tests/e2e/bench_dpdk.py --help` has shorter runs. By hand: first the back end, then "
+            "the driver. In each testpmd `set record-core-cycles on` and `start`, in the back end "
+            f"of the loop `start tx_first {about['in_flight'] // 32}`; QEMU's vCPU thread is pinned "
+            "to the driver's core. The commands of the other rows are in the JSON file.", "",
+            *commands(about)]
 
 
 def markdown(about, runs, failures, notes):
@@ -286,16 +293,17 @@ def markdown(about, runs, failures, notes):
     disturbed = sum(cell.disturbed for cell in cells.all)
     parts = [
         ["# Ringlet against DPDK's virtio driver", "",
-         "Written by `make bench`; all but the notes is replaced each time. The numbers of each run are in "
-         "[dpdk.json](dpdk.json)."],
+         "Written by `make bench`; all but the notes is replaced each time. The numbers of each "
+         "run are in [dpdk.json](dpdk.json)."],
         ["![Packets a second by direction, size and driver](dpdk.svg)"],
-        [f"**The machine was not quiet while this was measured**: {disturbed} of {len(cells.all)} rows "
-         "have no undisturbed measurement."] if disturbed else [],
+        [f"**The machine was not quiet while this was measured**: {disturbed} of "
+         f"{len(cells.all)} rows have no undisturbed measurement."] if disturbed else [],
         ["## What one sees", "", *aims(cells), "", certified(runs)],
         ["## Notes", "", NOTES[0] + notes + NOTES[1]],
         ["## All numbers", *tables(about, cells)],
         failed(failures),
-        ["## What was measured, and on what", "", *setting(about, runs), "", METHOD.strip("\n").format(**about)],
+        ["## What was measured, and on what", "", *setting(about, runs), "",
+         METHOD.strip("\n").format(**about)],
         repeat(about),
     ]
     return "\n\n".join("\n".join(part).rstrip("\n") for part in parts if part) + "\n"

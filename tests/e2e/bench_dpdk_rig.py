@@ -1,9 +1,10 @@
-"""What bench_dpdk.py measures with: a back end, a driver on the other end of its socket, and memory.
+"""What bench_dpdk.py measures with: a back end, a driver at the other end of its socket, memory.
 
-The back end is a testpmd with a vhost-user port, its packet thread alone on one core. The driver is
-Ringlet in QEMU, or DPDK's own virtio driver in a second testpmd, alone on another core. All else
-(command threads, QEMU's threads, this script) runs on the remaining cores, with two cores on that of
-the back end; it sleeps while a measurement runs. All memory that both sides touch is hugepages.
+The back end is a testpmd with a vhost-user port, its packet thread alone on one core. The driver
+is Ringlet in QEMU, or DPDK's own virtio driver in a second testpmd, alone on another core. All
+else (command threads, QEMU's threads, this script) runs on the remaining cores, with two cores on
+that of the back end; it sleeps while a measurement runs. All memory that both sides touch is
+hugepages.
 """
 import collections
 import contextlib
@@ -59,8 +60,8 @@ def expand(ranges):
 
 def core_trip(cores):
     """Nanoseconds of a cache line from the driver's core to that of the back end and back."""
-    done = subprocess.run([CORE_TRIP, str(cores.driver), str(cores.back_end)], timeout=60, check=True,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    done = subprocess.run([CORE_TRIP, str(cores.driver), str(cores.back_end)], timeout=60,
+                          check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     return int(done.stdout)
 
 
@@ -75,8 +76,8 @@ class Hugepages:
         if self.free() < HUGEPAGES:
             free = self.free()
             self.close()
-            raise g.GuestError(f"needs {HUGEPAGES} free hugepages of {HUGEPAGE_MIB} MiB, the kernel "
-                               f"has {free} (sysctl vm.nr_hugepages, as root)")
+            raise g.GuestError(f"needs {HUGEPAGES} free hugepages of {HUGEPAGE_MIB} MiB, the "
+                               f"kernel has {free} (sysctl vm.nr_hugepages, as root)")
 
     @staticmethod
     def free():
@@ -125,8 +126,8 @@ class Testpmd(vhost.Console):
         return (before + time.monotonic()) / 2, counters
 
     def cycles(self):
-        """Cycles of its packet thread for each packet since the last `clear fwd stats all`. Polls that
-        found nothing are left out, but txonly counts those that found no room."""
+        """Cycles of its packet thread for each packet since the last `clear fwd stats all`. Polls
+        that found nothing are left out, but txonly counts those that found no room."""
         match = self.execute("show fwd stats all", r"cycles/packet=([0-9.]+)|\+{60}\s+testpmd> ")
         return float(match[1]) if match[1] else None
 
@@ -142,7 +143,8 @@ class DpdkDriver:
     """DPDK's virtio driver on a socket of the back end."""
 
     def __init__(self, cores, path, row, options):
-        words = [f"--forward-mode={MODES[row.direction][1]}", f"--txpkts={row.size}", *options.words]
+        words = [f"--forward-mode={MODES[row.direction][1]}", f"--txpkts={row.size}",
+                 *options.words]
         eal = ["--force-max-simd-bitwidth=512"] if "vectorized=1" in options.device else []
         self.testpmd = Testpmd(
             cores.driver, cores.others, eal,
@@ -175,7 +177,8 @@ class RingletDriver:
         memory = ["-object", f"memory-backend-memfd,id=shared,size={MEMORY},share=on,prealloc=on,"
                              f"hugetlb=on,hugetlbsize={HUGEPAGE_MIB}M",
                   "-machine", "memory-backend=shared"]
-        # A line is many exits to QEMU: none may fall into the measurement, one comes before and after.
+        # A line is many exits to QEMU: none may fall into the measurement, one comes before it
+        # and one after.
         self._period = seconds + 1
         words = " ".join([options.words, f"mode=poll queue={RING} stats={self._period}"])
         nic = f"{options.device},rx_queue_size={RING},tx_queue_size={RING}"
@@ -272,7 +275,8 @@ class Station:
         if looks[-1][1] == looks[0][1]:
             raise g.GuestError("no packets came")
         wall, busy, steal = (new - old for old, new in zip(clocks, moved))
-        row = {"packets": looks[-1][1] - looks[0][1], "seconds": round(looks[-1][0] - looks[0][0], 6),
+        row = {"packets": looks[-1][1] - looks[0][1],
+               "seconds": round(looks[-1][0] - looks[0][0], 6),
                "pps": rate(looks[0], looks[-1]), "slices_pps": list(map(rate, looks, looks[1:])),
                "back_end_cycles": self.back_end.cycles(),
                "others": round(100 * busy / wall, 2), "stolen": round(100 * steal / wall, 2)}
