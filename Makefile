@@ -239,7 +239,7 @@ bench-boot: image test-deps ## Measure boot time and ring-0 instructions (report
 bench-notify: image $(B)/udp_load test-deps ## Measure what poll, irq and adaptive mode cost (12 minutes; needs root)
 	@$(PYTHON) tests/e2e/bench_notify.py
 
-bench: image $(B)/core_trip test-deps ## Measure Ringlet against DPDK's virtio driver (an hour; needs root)
+bench: image $(B)/core_trip test-deps ## Measure Ringlet against DPDK's virtio driver (half an hour; needs root)
 	@$(PYTHON) tests/e2e/bench_dpdk.py
 
 size: image ## Size of the image by component

@@ -283,8 +283,8 @@ def repeat(about):
             f"as root, on a machine with nothing else to do; it took {about['took_s']} s. "
             "`tests/e2e/bench_dpdk.py --help` has shorter runs. By hand: first the back end, then "
             "the driver. In each testpmd `set record-core-cycles on` and `start`, in the back end "
-            f"of the loop `start tx_first {about['in_flight'] // 32}`; QEMU's vCPU thread is pinned "
-            "to the driver's core. The commands of the other rows are in the JSON file.", "",
+            f"of the loop `start tx_first {about['in_flight'] // 32}`; QEMU's vCPU thread is "
+            "pinned to the driver's core. The commands of the other rows are in the JSON file.", "",
             *commands(about)]
 
 
