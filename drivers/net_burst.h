@@ -200,29 +200,15 @@ ALWAYS_INLINE bool tx_add_body(struct net_dev *nd, const struct vq_seg *seg, uns
 /* All zero: no checksum to make, no segments, and num_buffers counts in the other direction only
  * (5.1.6.2). A received frame brings the header that the device wrote. */
 ALWAYS_INLINE void tx_zero_header(const struct net_dev *nd, uint8_t *header) {
-    static const struct virtio_net_hdr zero;
-    if (__builtin_memcmp(header, &zero, sizeof(zero)) != 0) {
-        __builtin_memset(header, 0, nd->hdr_len);
+    uint64_t first;
+    uint32_t last;
+    _Static_assert(sizeof(struct virtio_net_hdr) == sizeof(first) + sizeof(last), "12 bytes");
+    ASSERT_HOT(nd->hdr_len == sizeof(struct virtio_net_hdr));
+    __builtin_memcpy(&first, header, sizeof(first));
+    __builtin_memcpy(&last, header + sizeof(first), sizeof(last));
+    if (UNLIKELY((first | last) != 0)) {
+        __builtin_memset(header, 0, sizeof(struct virtio_net_hdr));
     }
-}
-
-/* The buffers of a frame as segments. Returns their number, more than NET_TX_SEG_MAX when these do not
- * suffice. */
-ALWAYS_INLINE unsigned tx_segments(const struct net_dev *nd, const struct pktbuf *frame,
-                                   struct vq_seg seg[NET_TX_SEG_MAX]) {
-    unsigned n = 0;
-    seg[n].addr = dma_addr_of(frame->data - nd->hdr_len);
-    seg[n++].len = frame->len + nd->hdr_len;
-    for (const struct pktbuf *buf = frame->next; UNLIKELY(buf != NULL); buf = buf->next) {
-        if (n == NET_TX_SEG_MAX) {
-            return NET_TX_SEG_MAX + 1;
-        }
-        if (buf->len > 0) { /* a segment of a ring is never empty */
-            seg[n].addr = dma_addr_of(buf->data);
-            seg[n++].len = buf->len;
-        }
-    }
-    return n;
 }
 
 /* A tag is part of the header, for which the MTU has no limit (5.1.4.2). Cold. */
@@ -241,33 +227,82 @@ static inline bool tx_is_too_long(const struct net_dev *nd, const struct pktbuf 
     return frame->frame_len > max;
 }
 
+enum tx_result { TX_TAKEN, TX_DROPPED, TX_NO_ROOM };
+
+ALWAYS_INLINE struct vq_seg tx_first_segment(const struct net_dev *nd, const struct pktbuf *frame) {
+    return (struct vq_seg){
+        .addr = dma_addr_of(frame->data - nd->hdr_len),
+        .len = frame->len + nd->hdr_len,
+    };
+}
+
+/* A frame of several buffers. */
+static inline enum tx_result tx_add_pieces(struct net_dev *nd, struct pktbuf *frame,
+                                           enum vq_layout layout) {
+    struct net_queue *tx = &nd->tx;
+    struct vq_seg seg[NET_TX_SEG_MAX];
+    unsigned n = 0;
+    seg[n++] = tx_first_segment(nd, frame);
+    for (const struct pktbuf *buf = frame->next; buf != NULL; buf = buf->next) {
+        if (buf->len == 0) {
+            continue; /* a segment of a ring is never empty */
+        }
+        if (n == NET_TX_SEG_MAX || n == tx->vq.num) {
+            return TX_DROPPED;
+        }
+        seg[n].addr = dma_addr_of(buf->data);
+        seg[n++].len = buf->len;
+    }
+    if (vq_slots_needed(&tx->vq, n) > tx->vq.free_count) {
+        return TX_NO_ROOM;
+    }
+    vq_add(&tx->vq, layout, seg, (uint16_t)n, 0, frame);
+    return TX_TAKEN;
+}
+
+ALWAYS_INLINE enum tx_result tx_add_frame(struct net_dev *nd, struct pktbuf *frame,
+                                          uint32_t len_max, enum vq_layout layout) {
+    struct vq *q = &nd->tx.vq;
+    if (UNLIKELY(frame->frame_len > len_max && tx_is_too_long(nd, frame))) {
+        return TX_DROPPED;
+    }
+    tx_zero_header(nd, frame->data - nd->hdr_len);
+    if (UNLIKELY(frame->next != NULL)) {
+        return tx_add_pieces(nd, frame, layout);
+    }
+    if (UNLIKELY(q->free_count == 0)) {
+        return TX_NO_ROOM;
+    }
+    const struct vq_seg seg = tx_first_segment(nd, frame);
+    vq_add(q, layout, &seg, 1, 0, frame);
+    return TX_TAKEN;
+}
+
 ALWAYS_INLINE unsigned tx_burst_body(struct net_dev *nd, struct pktbuf **frames, unsigned count,
                                      enum vq_layout layout) {
     struct net_queue *tx = &nd->tx;
-    struct vq_seg seg[NET_TX_SEG_MAX];
+    const uint32_t len_max = nd->tx_len_max;
+    uint64_t packets = 0, bytes = 0;
     unsigned i = 0;
     ASSERT_HOT(count <= NET_BURST_MAX);
     if (UNLIKELY(!nd->link_up || tx->vq.broken)) {
         return 0;
     }
     for (; i < count; i++) {
-        struct pktbuf *frame = frames[i];
-        const unsigned n = tx_segments(nd, frame, seg);
-        if (UNLIKELY((frame->frame_len > nd->tx_len_max && tx_is_too_long(nd, frame)) ||
-                     n > NET_TX_SEG_MAX || n > tx->vq.num)) {
+        const enum tx_result result = tx_add_frame(nd, frames[i], len_max, layout);
+        if (LIKELY(result == TX_TAKEN)) {
+            packets++;
+            bytes += frames[i]->frame_len;
+        } else if (result == TX_DROPPED) {
             tx->stats.drop_too_long++;
-            pktbuf_put_frame(frame);
-            continue;
-        }
-        if (UNLIKELY(vq_slots_needed(&tx->vq, n) > tx->vq.free_count)) {
+            pktbuf_put_frame(frames[i]);
+        } else {
             tx_count_full(tx);
             break;
         }
-        tx_zero_header(nd, frame->data - nd->hdr_len);
-        vq_add(&tx->vq, layout, seg, (uint16_t)n, 0, frame);
-        tx->stats.packets++;
-        tx->stats.bytes += frame->frame_len;
     }
+    tx->stats.packets += packets;
+    tx->stats.bytes += bytes;
     if (vq_unpublished(&tx->vq, layout)) {
         burst_publish(tx, layout);
     }
