@@ -69,12 +69,15 @@ ALWAYS_INLINE struct pktbuf *pktbuf_get(struct pktbuf_pool *pool) {
     return buf;
 }
 
-/* Fetches the first line of the frames of the next `count` buffers, which are about to be written: all
- * at once, instead of one after the other when each is written. */
-ALWAYS_INLINE void pktbuf_prefetch(const struct pktbuf_pool *pool, unsigned count) {
+/* Stores a word at the start of the frames of the next `count` buffers, which are about to be written.
+ * Each such line was read by the device's core, so the first store has to wait until that one has given
+ * up its copy, and the stores behind it wait, too. Here only first stores are in a row, so all lines
+ * are asked for at the same time. (PREFETCHW does not help: of a line that is still in this core's
+ * cache it asks for nothing.) */
+ALWAYS_INLINE void pktbuf_claim(const struct pktbuf_pool *pool, unsigned count) {
     struct pktbuf *buf = pool->free;
     for (unsigned i = 0; i < count && i < pool->free_count && buf != NULL; i++) {
-        cpu_prefetch_write(pktbuf_room(buf));
+        __atomic_store_n((uint64_t *)(void *)pktbuf_room(buf), 0, __ATOMIC_RELAXED);
         buf = buf->next;
     }
 }

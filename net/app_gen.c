@@ -205,6 +205,9 @@ static bool app_gen_ready(uint64_t waited_ms) {
 /* Makes the frames that are due, at most up to max pending ones. */
 static void gen_make(unsigned max, uint64_t now) {
     uint64_t left = gen.frames_max == 0 ? UINT64_MAX : gen.frames_max - gen.made;
+    if (gen_pace_is_due(&gen.pace, now)) {
+        pktbuf_claim(&gen.pool, max);
+    }
     while (gen.pending_count < max && left > 0 && gen_pace_is_due(&gen.pace, now)) {
         struct pktbuf *buf = pktbuf_get(&gen.pool);
         ASSERT(buf != NULL); /* max is the room in the ring, and the pool is as large */
