@@ -47,6 +47,8 @@ PACKAGES = {
     "ovs-vsctl": "openvswitch-switch-dpdk",
     "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk": "openvswitch-switch-dpdk",
     "ping": "iputils-ping",
+    "tcpdump": "tcpdump",
+    "tshark": "tshark",
 }
 
 _cases = []

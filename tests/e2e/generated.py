@@ -1,0 +1,159 @@
+"""Frames of app=gen: captured on a tap, taken apart by tshark, their stamps and payloads judged here
+by a second description of net/stamp.h."""
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import tempfile
+import time
+
+from guest import GuestError, wait_until
+from traffic import same
+
+MAGIC = 0x5152
+STAMP = struct.Struct("<HIQQ")
+FLOW_BITS = 20
+STEP, MASK = 0x9e3779b97f4a7c15, (1 << 64) - 1
+
+# tshark's names; a field that occurs twice in a frame has both values.
+FIELDS = ("frame.len eth.src eth.dst ieee8021ad.id vlan.id ip.src ip.dst ipv6.src ipv6.dst "
+          "udp.srcport udp.dstport tcp.srcport tcp.dstport tcp.seq_raw ip.checksum.status "
+          "udp.checksum.status tcp.checksum.status udp.payload tcp.payload").split()
+CHECKSUMS = ["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE",
+             "-o", "tcp.check_checksum:TRUE"]
+GOOD = "1"  # status of a checksum
+
+
+class Capture:
+    """What comes from a guest on its tap: `with Capture(t, ns, tap) as capture: ...; capture.frames()`."""
+
+    def __init__(self, t, ns, tap):
+        t.need_program("tcpdump")
+        t.need_program("tshark")
+        folder = tempfile.mkdtemp(prefix="ringlet-capture-")
+        t.stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        self._file = os.path.join(folder, "frames.pcap")
+        self._log = os.path.join(folder, "log")
+        # As root, or it may not write there. 16 MiB of buffer, since it must not lose a frame.
+        self._command = ns.command("tcpdump", "-i", tap.name, "-Q", "in", "-B", "16384", "-U", "-Z",
+                                   "root", "--immediate-mode", "-n", "-w", self._file)
+
+    def __enter__(self):
+        with open(self._log, "wb") as log:
+            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL,
+                                             stdout=log, stderr=log)
+        try:
+            wait_until(lambda: "listening" in self._text(), 10, "tcpdump")
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self._end()
+
+    def _text(self):
+        with open(self._log, encoding="utf-8") as log:
+            return log.read()
+
+    def _end(self):
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def frames(self):
+        """Those with UDP or TCP; to be asked for after the guest's end."""
+        time.sleep(0.3)  # what is still on its way to tcpdump
+        self._end()
+        if not re.search(r"^0 packets dropped by kernel", self._text(), re.M):
+            raise GuestError(f"tcpdump lost frames, or failed: {self._text()[-200:]}")
+        columns = [word for field in FIELDS for word in ("-e", field)]
+        done = subprocess.run(["tshark", "-n", "-r", self._file, *CHECKSUMS, "-T", "fields", *columns],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+        if done.returncode != 0:
+            raise GuestError(f"tshark: {done.stderr.strip()[-200:]}")
+        frames = [Frame(line) for line in done.stdout.splitlines()]
+        return [frame for frame in frames if frame.protocol]
+
+
+class Frame:
+    """tshark's fields, and the stamp."""
+
+    def __init__(self, line):
+        values = dict(zip(FIELDS, line.split("\t")))
+        self.len = int(values["frame.len"])
+        self.eth = (values["eth.src"], values["eth.dst"])
+        self.tags = (values["ieee8021ad.id"], values["vlan.id"])
+        self.ip = tuple(values["ip.src"] and (values["ip.src"], values["ip.dst"]) or
+                        (values["ipv6.src"], values["ipv6.dst"]))
+        self.protocol = "udp" if values["udp.srcport"] else "tcp" if values["tcp.srcport"] else None
+        if self.protocol is None:
+            return
+        self.ports = tuple(int(values[f"{self.protocol}.{end}"]) for end in ("srcport", "dstport"))
+        self.tcp_seq = values["tcp.seq_raw"]
+        self.sums = [values[f"{name}.checksum.status"]
+                     for name in ("ip", self.protocol) if name != "ip" or values["ip.src"]]
+        payload = bytes.fromhex(values[f"{self.protocol}.payload"])
+        self.stamped = len(payload) >= STAMP.size
+        self.data = payload
+        if self.stamped:
+            self.magic, word, self.seq, self.tsc = STAMP.unpack_from(payload)
+            self.flow, self.session = word & (1 << FLOW_BITS) - 1, word >> FLOW_BITS
+            self.data = payload[STAMP.size:]
+
+    def lasting(self):
+        """What is the same in each run of the generator with the same words."""
+        return (self.len, self.eth, self.tags, self.ip, self.ports, self.tcp_seq, self.stamped and
+                (self.flow, self.seq), self.data)
+
+
+def payload(seed, flow, seq, length):
+    """What a frame carries behind its stamp."""
+    x = ((seed << 32 | flow) * STEP ^ seq) & MASK
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9 & MASK
+    x = (x ^ x >> 27) * 0x94d049bb133111eb & MASK
+    x ^= x >> 31
+    blocks = (struct.pack("<QQ", word, word ^ MASK)
+              for word in ((x + i * STEP) & MASK for i in range(length // 16 + 1)))
+    return b"".join(blocks)[:length]
+
+
+def check_frames(frames, count, flows=1, seed=1):
+    """So many, each with right checksums and payload, the numbers of each flow from 0 on in order."""
+    bad = [f.sums for f in frames if set(f.sums) != {GOOD}]
+    assert not bad, f"{len(bad)} frames with a bad checksum: {bad[0]}"
+    assert len(frames) == count, f"{len(frames)} frames captured, {count} expected"
+    stamps = [(f.magic, f.flow, f.seq) if f.stamped else None for f in frames]
+    wrong = [(i, stamp) for i, stamp in enumerate(stamps)
+             if stamp is not None and stamp != (MAGIC, i % flows, i // flows)]
+    assert not wrong, f"{len(wrong)} stamps not in order, the first: frame {wrong[0]}"
+    assert len({f.session for f in frames if f.stamped}) == 1
+    for f in frames:
+        if f.stamped:
+            same(f.data, payload(seed, f.flow, f.seq, len(f.data)), f"payload of {f.flow}/{f.seq}")
+
+
+def result(guest, status=0, limit=30):
+    """The last line of the workload, with the status at the end that is expected."""
+    ended = guest.wait_exit(limit)
+    events = guest.events_of("result")
+    assert ended == status and len(events) == 1, \
+        f"status {ended} instead of {status}, results: {[e.get(e['app']) for e in events]}"
+    return events[0]
+
+
+def generator(guest, frames, status=0, limit=30):
+    """The numbers of app=gen at its end: it sent so many, the device took so many."""
+    event = result(guest, status, limit)
+    gen, tx = event["gen"], event["nics"][0]["tx"]
+    assert gen["frames"] == frames, gen
+    drops = {name: value for name, value in tx.items() if name.startswith("drop") and value}
+    assert not drops and tx["device_errors"] == 0, tx
+    return event
