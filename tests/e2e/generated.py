@@ -27,7 +27,7 @@ GOOD = "1"  # status of a checksum
 
 
 class Capture:
-    """What comes from a guest on its tap: `with Capture(t, ns, tap) as capture: ...; capture.frames()`."""
+    """What comes from a guest on its tap: `with Capture(t, ns, tap) as c: ...; c.frames()`."""
 
     def __init__(self, t, ns, tap):
         t.need_program("tcpdump")
@@ -36,9 +36,10 @@ class Capture:
         t.stack.callback(shutil.rmtree, folder, ignore_errors=True)
         self._file = os.path.join(folder, "frames.pcap")
         self._log = os.path.join(folder, "log")
-        # As root, or it may not write there. 16 MiB of buffer, since it must not lose a frame.
-        self._command = ns.command("tcpdump", "-i", tap.name, "-Q", "in", "-B", "16384", "-U", "-Z",
-                                   "root", "--immediate-mode", "-n", "-w", self._file)
+        # As root, or it may not write there. It must not lose a frame: its buffer has as many slots
+        # as snapshots (-s) fit into 16 MiB.
+        self._command = ns.command("tcpdump", "-i", tap.name, "-Q", "in", "-s", "2048", "-B", "16384",
+                                   "--immediate-mode", "-U", "-Z", "root", "-n", "-w", self._file)
 
     def __enter__(self):
         with open(self._log, "wb") as log:
@@ -74,8 +75,8 @@ class Capture:
         if not re.search(r"^0 packets dropped by kernel", self._text(), re.M):
             raise GuestError(f"tcpdump lost frames, or failed: {self._text()[-200:]}")
         columns = [word for field in FIELDS for word in ("-e", field)]
-        done = subprocess.run(["tshark", "-n", "-r", self._file, *CHECKSUMS, "-T", "fields", *columns],
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        command = ["tshark", "-n", "-r", self._file, *CHECKSUMS, "-T", "fields", *columns]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True, timeout=30, check=False)
         if done.returncode != 0:
             raise GuestError(f"tshark: {done.stderr.strip()[-200:]}")

@@ -110,7 +110,7 @@ def same_again(t):
 
 @case()
 def imix(t):
-    """By name: 64, 594 and 1518 bytes, of which the last needs a larger MTU than 1500 without a tag."""
+    """By name: 64, 594 and 1518 bytes. Without a tag the last needs a larger MTU than 1500."""
     frames, _ = captured(t, "size=imix vlan=1", flows=1)
     assert Counter(frame.len for frame in frames) == {64: 350, 594: 200, 1518: 50}
 
@@ -126,7 +126,7 @@ TO = {
 
 @case(how=TO)
 def resolves(t, how):
-    """The neighbour, or the gateway, is asked before the first frame; the protocol stack answers, too."""
+    """The neighbour, or the gateway, is asked before the first frame, by the protocol stack."""
     words, addresses = TO[how]
     if how == "nd":
         t.need_ipv6()
@@ -167,8 +167,8 @@ def sleeps(t, mode):
 
 @case(mode=["poll", "irq"])
 def link_down(t, mode):
-    """It goes on with the number that is next. QEMU drops what it gets before the guest has seen that the
-    link is down, which in poll mode it looks at once a second: that is missing, and nothing else."""
+    """It goes on with the number that is next. QEMU drops what it gets before the guest has seen that
+    the link is down, which in poll mode it looks at once a second: only that is missing."""
     guest, capture = start(t, f"mode={mode} dst_mac={NOBODY}", 3000, "1000pps")
     guest.wait_ready()
     time.sleep(0.3)

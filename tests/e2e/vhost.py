@@ -51,6 +51,15 @@ def shared_memory(mem):
             "-machine", "memory-backend=shared"]
 
 
+def vhost_port(i, path, listens=True):
+    """testpmd's end of a vhost-user socket."""
+    return f"net_vhost{i},iface={path},queues=1" + ("" if listens else ",client=1")
+
+
+def tap_port(tap):
+    return f"net_tap0,iface={tap.name},mac={TAP_MAC}"
+
+
 class Console:
     """A testpmd that reads commands. They come through a pipe: should its owner die, it ends too."""
 
@@ -121,9 +130,9 @@ class Console:
         self.execute(f"set fwd {mode}", f"Set {mode} packet forwarding mode")
         self.execute(start, "packet forwarding - ports=1")
 
-    def counters(self):
-        """What the vhost-user port received from the guest and delivered to it."""
-        match = self.execute("show port stats 0",
+    def counters(self, port=0):
+        """What a vhost-user port received from the guest and delivered to it."""
+        match = self.execute(f"show port stats {port}",
                              r"RX-packets: (\d+)\D+RX-missed: (\d+)\D+RX-bytes: +(\d+)\D+"
                              r"RX-errors: (\d+).*?"
                              r"TX-packets: (\d+)\D+TX-errors: (\d+)\D+TX-bytes: +(\d+)\n")
@@ -142,18 +151,16 @@ class Console:
 
 
 class Testpmd(Console):
-    """testpmd between a vhost-user socket (its port 0) and a tap of the namespace (its port 1): what
-    comes in on one goes out on the other, by a thread that never sleeps."""
+    """testpmd between two ports: what comes in on one goes out on the other, by a thread that never
+    sleeps."""
 
-    def __init__(self, ns, tap, path, listens=True):
-        role = "" if listens else ",client=1"
+    def __init__(self, ns, *ports):
         # A thread for commands and one for packets, both wherever the scheduler puts them.
         cpus = "(" + ",".join(map(str, sorted(os.sched_getaffinity(0)))) + ")"
         super().__init__(ns.command(
             TESTPMD, "--lcores", f"0@{cpus},1@{cpus}", "--no-huge", "-m", "96", "--no-pci",
             "--no-shconf", "--no-telemetry", "--log-level=lib.vhost.config:warning",
-            "--vdev", f"net_vhost0,iface={path},queues=1{role}",
-            "--vdev", f"net_tap0,iface={tap.name},mac={TAP_MAC}",
+            *(word for port in ports for word in ("--vdev", port)),
             "--", "-i", "--auto-start", "--forward-mode=io", "--disable-link-check",
             "--no-lsc-interrupt", "--mask-event=all", "--total-num-mbufs=8192"))
 
@@ -191,7 +198,8 @@ class Bench:
     def start(self):
         if self.listens and os.path.exists(self.path):
             os.unlink(self.path)  # a crashed one has left it, and it would refuse to listen
-        self.testpmd = Testpmd(self.ns, self.tap, self.path, self.listens)
+        self.testpmd = Testpmd(self.ns, vhost_port(0, self.path, self.listens),
+                               tap_port(self.tap))
         self.testpmd.wait_forwarding()
 
     def stop(self):
