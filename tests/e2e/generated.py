@@ -1,5 +1,6 @@
 """Frames of app=gen: captured on a tap, taken apart by tshark, their stamps and payloads judged here
 by a second description of net/stamp.h."""
+import json
 import os
 import re
 import shutil
@@ -158,3 +159,40 @@ def generator(guest, frames, status=0, limit=30):
     drops = {name: value for name, value in tx.items() if name.startswith("drop") and value}
     assert not drops and tx["device_errors"] == 0, tx
     return event
+
+
+def receiver(guest, status=0, limit=30):
+    """The numbers of app=sink at its end."""
+    event = result(guest, status, limit)
+    rx = event["nics"][0]["rx"]
+    drops = {name: value for name, value in rx.items() if name.startswith("drop") and value}
+    assert not drops and rx["device_errors"] == 0, rx
+    return event
+
+
+def check_sink(sink, **wanted):
+    """The counters that are wanted, and of all kinds of damage that are not named there is none."""
+    wanted = dict.fromkeys("lost duplicates reordered too_old missed_start bad_stamp unknown_flows "
+                           "other_session bad_length bad_checksum corrupt".split(), 0) | wanted
+    wrong = {name: sink[name] for name, value in wanted.items() if sink[name] != value}
+    assert not wrong, f"sink: {wrong} instead of { {name: wanted[name] for name in wrong} }"
+
+
+# ---- Taps of one namespace ----
+
+def bridge(ns, *taps):
+    """Joins them, without a frame of the host's own (IPv6, and the bridge's questions for groups)."""
+    for words in (("sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1"),
+                  ("ip", "link", "add", "bridge", "type", "bridge", "mcast_snooping", "0"),
+                  *(("ip", "link", "set", tap.name, "master", "bridge") for tap in taps),
+                  ("ip", "link", "set", "bridge", "up")):
+        done = ns.run(*words)
+        if done.returncode != 0:
+            raise GuestError(f"{' '.join(words)}: {done.stdout.strip()}")
+
+
+def link_counters(ns, tap):
+    """Frames that the host received on the tap, and sent there."""
+    text = ns.run("ip", "-j", "-s", "link", "show", tap.name).stdout
+    counters = json.loads(text)[0]["stats64"]
+    return {"rx": counters["rx"]["packets"], "tx": counters["tx"]["packets"]}
