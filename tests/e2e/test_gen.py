@@ -13,13 +13,13 @@ NOBODY = "02:00:00:00:00:99"
 FRAMES = 600
 
 
-def start(t, words, frames=FRAMES, rate="4000pps"):
+def start(t, words, frames=FRAMES, rate="4000pps", **options):
     """A guest that is to send so many, and the capture of what comes from it."""
     ns = t.namespace()
     tap = ns.add_tap()
     capture = t.stack.enter_context(Capture(t, ns, tap))
     guest = t.guest(f"app=gen frames={frames} rate={rate} {words}", [(tap, f"mac={OWN}")],
-                    namespace=ns)
+                    namespace=ns, **options)
     guest.ns, guest.tap = ns, tap
     return guest, capture
 
@@ -187,11 +187,7 @@ def link_down(t, mode):
 @case()
 def link_down_at_start(t):
     """It waits for the link, and then begins with number 0."""
-    ns = t.namespace()
-    tap = ns.add_tap()
-    capture = t.stack.enter_context(Capture(t, ns, tap))
-    guest = t.guest(f"app=gen dst_mac={NOBODY} frames=100 rate=2000pps", [(tap, None)], namespace=ns,
-                    extra=["-S"])
+    guest, capture = start(t, f"dst_mac={NOBODY}", 100, "2000pps", extra=["-S"])
     guest.qmp("set_link", name="nic0", up=False)
     guest.qmp("cont")
     guest.wait_event("device", match=lambda e: not e["link"])
@@ -247,10 +243,8 @@ BAD = {
 
 @case(words=BAD)
 def bad(t, words):
-    if "dst_mac=" not in words:
-        words += f" dst_mac={NOBODY}"
-    expect_refusal(t.guest(f"app=gen {words}", [(UserNet(), None)]),
-                   BAD[words.removesuffix(f" dst_mac={NOBODY}")])
+    other = "" if "dst_mac=" in words else f" dst_mac={NOBODY}"
+    expect_refusal(t.guest(f"app=gen {words}{other}", [(UserNet(), None)]), BAD[words])
 
 
 @case(words=["ip=off", "ip6=fd77::2/64", "dst=fd77::1 src=fd77::2 ip=10.0.2.15/24"])

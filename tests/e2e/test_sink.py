@@ -7,6 +7,7 @@ import guest as g
 from case import EACH, case
 from generated import bridge, check_sink, generator, link_counters, receiver, result
 from ovs import OpenVSwitch
+from test_config import expect_refusal
 from vhost import CONNECTS, TESTPMD, Testpmd, VhostUser, shared_memory, vhost_port
 
 FRAMES = 1000
@@ -158,3 +159,41 @@ def by_time(t):
     assert len(counts) >= 3 and counts == sorted(counts) and counts[-1] > 0, counts
     check_sink(event["sink"], received=counts[-1])
     assert result(gen)["gen"]["frames"] == counts[-1]
+
+
+@case()
+def second_session(t):
+    """A generator that starts again begins with number 0 of a new session: nothing is lost or twice."""
+    cable = t.wire()
+    sink = t.guest(f"app=sink frames={2 * FRAMES} seconds=20 check=1", [(cable.ends[1], "")])
+    sink.wait_ready()
+    for _ in range(2):
+        gen = t.guest(f"app=gen dst_mac={MACS[1]} frames={FRAMES} {PACE} flows=3",
+                      [(cable.ends[0], "")])
+        session = generator(gen, FRAMES)["gen"]["session"]
+        gen.close()
+    event = receiver(sink)
+    check_sink(event["sink"], frames=2 * FRAMES, received=2 * FRAMES, sessions=2, session=session,
+               session_frames=FRAMES, flows_seen=3)
+
+
+# ---- What cannot be followed ----
+
+# Words, and what the line has to name.
+BAD = {
+    "flows=0": "flows=0",
+    "flows=1048577": "flows=1048577",
+    "flows=1048576": "flows=1048576",
+    "loss_ppm=1000001": "loss_ppm=1000001",
+    "check=2": "check=2",
+    "frames=-1": "frames=-1",
+    "rate=max": "rate",
+    "dst_mac=02:00:00:00:00:01": "dst_mac",
+    "burst=0": "burst=0",
+}
+
+
+@case(words=BAD)
+def bad(t, words):
+    """With so little memory that a table of 2^20 flows does not fit."""
+    expect_refusal(t.guest(f"app=sink {words}", [(g.UserNet(), None)], mem="16M"), BAD[words])
