@@ -1,5 +1,6 @@
-"""Frames of app=gen: captured on a tap, taken apart by tshark, their stamps and payloads judged here
-by a second description of net/stamp.h."""
+"""Frames of app=gen: captured on a tap, taken apart by tshark, their stamps and payloads judged by
+a second description of net/stamp.h. And what both ends count."""
+import contextlib
 import json
 import os
 import re
@@ -39,8 +40,9 @@ class Capture:
         self._log = os.path.join(folder, "log")
         # As root, or it may not write there. It must not lose a frame: its buffer has as many slots
         # as snapshots (-s) fit into 16 MiB.
-        self._command = ns.command("tcpdump", "-i", tap.name, "-Q", "in", "-s", "2048", "-B", "16384",
-                                   "--immediate-mode", "-U", "-Z", "root", "-n", "-w", self._file)
+        self._command = ns.command("tcpdump", "-i", tap.name, "-Q", "in", "-s", "2048", "-B",
+                                   "16384", "--immediate-mode", "-U", "-Z", "root", "-n", "-w",
+                                   self._file)
 
     def __enter__(self):
         with open(self._log, "wb") as log:
@@ -93,22 +95,22 @@ class Frame:
         self.len = int(values["frame.len"])
         self.eth = (values["eth.src"], values["eth.dst"])
         self.tags = (values["ieee8021ad.id"], values["vlan.id"])
-        self.ip = tuple(values["ip.src"] and (values["ip.src"], values["ip.dst"]) or
-                        (values["ipv6.src"], values["ipv6.dst"]))
+        version = "ip" if values["ip.src"] else "ipv6"
+        self.ip = (values[f"{version}.src"], values[f"{version}.dst"])
         self.protocol = "udp" if values["udp.srcport"] else "tcp" if values["tcp.srcport"] else None
         if self.protocol is None:
             return
         self.ports = tuple(int(values[f"{self.protocol}.{end}"]) for end in ("srcport", "dstport"))
         self.tcp_seq = values["tcp.seq_raw"]
-        self.sums = [values[f"{name}.checksum.status"]
-                     for name in ("ip", self.protocol) if name != "ip" or values["ip.src"]]
-        payload = bytes.fromhex(values[f"{self.protocol}.payload"])
-        self.stamped = len(payload) >= STAMP.size
-        self.data = payload
+        self.sums = [values[f"{self.protocol}.checksum.status"]]
+        if version == "ip":
+            self.sums.append(values["ip.checksum.status"])
+        self.data = bytes.fromhex(values[f"{self.protocol}.payload"])
+        self.stamped = len(self.data) >= STAMP.size
         if self.stamped:
-            self.magic, word, self.seq, self.tsc = STAMP.unpack_from(payload)
+            self.magic, word, self.seq, self.tsc = STAMP.unpack_from(self.data)
             self.flow, self.session = word & (1 << FLOW_BITS) - 1, word >> FLOW_BITS
-            self.data = payload[STAMP.size:]
+            self.data = self.data[STAMP.size:]
 
     def lasting(self):
         """What is the same in each run of the generator with the same words."""
@@ -128,7 +130,7 @@ def payload(seed, flow, seq, length):
 
 
 def check_frames(frames, count, flows=1, seed=1):
-    """So many, each with right checksums and payload, the numbers of each flow from 0 on in order."""
+    """So many, checksums and payloads right, the numbers of each flow from 0 on in order."""
     bad = [f.sums for f in frames if set(f.sums) != {GOOD}]
     assert not bad, f"{len(bad)} frames with a bad checksum: {bad[0]}"
     assert len(frames) == count, f"{len(frames)} frames captured, {count} expected"
@@ -180,15 +182,20 @@ def check_sink(sink, **wanted):
 
 # ---- Taps of one namespace ----
 
+DISABLE_IPV6 = "/proc/sys/net/ipv6/conf/all/disable_ipv6"
+
+
 def bridge(ns, *taps):
-    """Joins them, without a frame of the host's own (IPv6, and the bridge's questions for groups)."""
-    for words in (("sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1"),
-                  ("ip", "link", "add", "bridge", "type", "bridge", "mcast_snooping", "0"),
-                  *(("ip", "link", "set", tap.name, "master", "bridge") for tap in taps),
-                  ("ip", "link", "set", "bridge", "up")):
-        done = ns.run(*words)
+    """Joins them, without frames of the host's own (IPv6, the bridge's questions for groups)."""
+    with ns.entered(), contextlib.suppress(FileNotFoundError):
+        with open(DISABLE_IPV6, "w", encoding="ascii") as switch:
+            switch.write("1")
+    for words in (("add", "bridge", "type", "bridge", "mcast_snooping", "0"),
+                  *(("set", tap.name, "master", "bridge") for tap in taps),
+                  ("set", "bridge", "up")):
+        done = ns.run("ip", "link", *words)
         if done.returncode != 0:
-            raise GuestError(f"{' '.join(words)}: {done.stdout.strip()}")
+            raise GuestError(f"ip link {' '.join(words)}: {done.stdout.strip()}")
 
 
 def link_counters(ns, tap):

@@ -64,7 +64,7 @@ def udp(t):
 
 @case()
 def tcp_weights(t):
-    """Each flow has the sizes in their shares; frames that a stamp does not fit in keep the order."""
+    """Each flow has the sizes in their shares. Frames too short for a stamp count, too."""
     frames, event = captured(t, "proto=tcp size=66:7,594:4,1514:1 flows=5 sport=1000-1004 "
                                 "dst=10.2.0.1-10.2.0.2 pace=poisson", flows=5)
     assert event["gen"]["unstamped"] == FRAMES * 7 // 12, event["gen"]
@@ -167,8 +167,8 @@ def sleeps(t, mode):
 
 @case(mode=["poll", "irq"])
 def link_down(t, mode):
-    """It goes on with the number that is next. QEMU drops what it gets before the guest has seen that
-    the link is down, which in poll mode it looks at once a second: only that is missing."""
+    """It goes on with the number that is next. QEMU drops what it gets before the guest has seen
+    that the link is down, which in poll mode it looks at once a second: only that is missing."""
     guest, capture = start(t, f"mode={mode} dst_mac={NOBODY}", 3000, "1000pps")
     guest.wait_ready()
     time.sleep(0.3)

@@ -1,4 +1,4 @@
-"""app=sink behind a network that loses, repeats, swaps and changes frames: it counts what was done."""
+"""app=sink behind a relay that loses, repeats, swaps and changes frames: it counts just that."""
 import contextlib
 import threading
 from collections import Counter
@@ -16,8 +16,9 @@ STRANGER = ethernet(mac_bytes(MACS[1]), mac_bytes("02:00:00:00:00:55"), ETH_P_IP
 
 
 class Relay:
-    """Carries the generator's frames from one tap to another. plan(n) says what the n-th one meets:
-    "drop", "double", "hold" until after the next one that goes on, "flip" a bit of its end, or None."""
+    """Carries the generator's frames from one tap to another. plan(n) says what becomes of
+    the n-th: "drop", "double", "hold" until after the next one that goes on, "flip" a bit at its
+    end, or None."""
 
     def __init__(self, ns, source, target, plan):
         self.done = Counter()
