@@ -254,7 +254,10 @@ static unsigned gen_send(uint64_t now) {
     }
     const unsigned room = net_tx_room(nd);
     if (UNLIKELY(room == 0)) {
-        gen.ring_waits += gen_pace_is_due(&gen.pace, now);
+        if (gen_pace_is_due(&gen.pace, now)) {
+            gen.ring_waits++;
+            net_tx_full(nd);
+        }
         return 0;
     }
     gen_make(room < gen.burst ? room : gen.burst, now);
@@ -285,7 +288,7 @@ static void gen_check_end(uint64_t now) {
         }
         break;
     case GEN_DRAINING:
-        if (now - gen.phase_tsc >= gen.drain_ticks) {
+        if (now - gen.phase_tsc >= gen.drain_ticks || gen_rx_is_complete(gen_stamped())) {
             gen_enter(GEN_ENDED, now);
         }
         break;
@@ -323,10 +326,14 @@ static uint64_t app_gen_wake_tsc(void) {
         return min_u64(gen_next_send_tsc(),
                        gen.run_ticks == 0 ? UINT64_MAX : gen.first_tsc + gen.run_ticks);
     case GEN_WAITING:
+    case GEN_EMPTYING:
         return cpu_tsc() + clock_ticks_of_us(1000);
-    default:
-        return 0;
+    case GEN_DRAINING:
+        return gen.phase_tsc + gen.drain_ticks;
+    case GEN_ENDED:
+        break;
     }
+    return 0;
 }
 
 /* seconds= count from the first frame on. */

@@ -56,6 +56,10 @@ static uint64_t gen_rx_unreturned(uint64_t stamped) {
     return stamped > received ? stamped - received : 0;
 }
 
+bool gen_rx_is_complete(uint64_t stamped) {
+    return gen_rx.on && gen_rx_unreturned(stamped) == 0;
+}
+
 void gen_rx_write(struct json *j, uint64_t stamped) {
     json_object(j, "rx");
     stats_write_items(j, gen_rx_items, ARRAY_SIZE(gen_rx_items));

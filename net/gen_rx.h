@@ -23,6 +23,9 @@ unsigned gen_rx_poll(unsigned nic);
 /* Adds the object "rx". stamped: frames with a stamp that were made. */
 void gen_rx_write(struct json *j, uint64_t stamped);
 
+/* As many came back as were made. False without rx=1. */
+bool gen_rx_is_complete(uint64_t stamped);
+
 /* Nothing was damaged, and no more lost than loss_ppm= allows. True without rx=1. */
 bool gen_rx_passed(uint64_t stamped);
 

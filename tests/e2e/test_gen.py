@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 from case import EACH, case
 from generated import Capture, check_frames, generator, result
-from guest import UserNet
+from networks import UserNet
 from test_config import expect_refusal
 
 OWN = "52:54:00:12:34:56"

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 
 import guest as g
+from networks import UserNet
 from case import EACH, case
 from generated import bridge, check_sink, generator, link_counters, receiver, result
 from ovs import OpenVSwitch
@@ -126,6 +127,11 @@ def ovs(t, layout):
 
 # ---- One guest that hears itself ----
 
+def check_returned(gen):
+    check_sink(gen["rx"], frames=FRAMES, received=FRAMES, sessions=1, session=gen["session"])
+    assert gen["rx"]["unreturned"] == 0, gen["rx"]
+
+
 @case()
 def two_nics(t):
     """rx=1: what NIC 0 sends comes in on NIC 1."""
@@ -136,7 +142,7 @@ def two_nics(t):
     guest = t.guest(f"app=gen rx=1 check=1 dst_mac={MACS[1]} frames={FRAMES} {PACE} size=64,1000 "
                     "flows=7", nics, namespace=ns)
     event = generator(guest, FRAMES)
-    assert event["gen"]["received"] == FRAMES, event["gen"]
+    check_returned(event["gen"])
     assert event["nics"][1]["rx"]["packets"] == FRAMES + event["gen"]["ignored"], event
 
 
@@ -150,7 +156,7 @@ def by_forwarder(t, layout):
                     "size=64,1000",
                     [(cable.ends[0], WIRE_NICS[layout])])
     event = generator(guest, FRAMES)
-    assert event["gen"]["received"] == FRAMES, event["gen"]
+    check_returned(event["gen"])
 
 
 # ---- Modes and the end ----
@@ -214,4 +220,4 @@ BAD = {
 @case(words=BAD)
 def bad(t, words):
     """With so little memory that a table of 2^20 flows does not fit."""
-    expect_refusal(t.guest(f"app=sink {words}", [(g.UserNet(), None)], mem="16M"), BAD[words])
+    expect_refusal(t.guest(f"app=sink {words}", [(UserNet(), None)], mem="16M"), BAD[words])

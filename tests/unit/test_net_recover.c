@@ -184,6 +184,21 @@ static void test_no_frame_comes_back(void **state) {
     }
 }
 
+/* A device that missed a notification gets another one at each look. */
+static void test_doorbell_again(void **state) {
+    begin(state, VQ_SPLIT, true);
+    send(4);
+    const unsigned before = dev.queue[TX].doorbells;
+    const uint64_t kicks = nd->tx.stats.kicks;
+    for (unsigned i = 1; i < LOOKS - 1; i++) {
+        (void)next_service();
+        assert_int_equal(dev.queue[TX].doorbells, before + nd->tx_stalled);
+    }
+    assert_true(dev.queue[TX].doorbells > before);
+    assert_true(nd->tx.stats.kicks == kicks + nd->tx_stalled);
+    assert_int_equal(nd->restarts, 0);
+}
+
 /* As long as something moves, or nothing has to, it is well. */
 static void test_slow_is_not_dead(void **state) {
     uint8_t bytes[2048];
@@ -345,7 +360,7 @@ int main(void) {
         NET_CASE(test_no_ring_reset),
         NET_CASE(test_queue_reset_fails),
         NET_CASE(test_needs_reset_comes_first),
-        NET_CASE(test_no_frame_comes_back),
+        NET_CASE(test_no_frame_comes_back), NET_CASE(test_doorbell_again),
         NET_CASE(test_slow_is_not_dead),
         NET_CASE(test_many_looks_at_once),
         NET_CASE(test_outage_of_the_link),
