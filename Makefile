@@ -30,7 +30,7 @@ GCC_INCLUDE = $(shell $(CC) -print-file-name=include 2>/dev/null)
 GCC_LIB = $(shell $(CC) -print-libgcc-file-name 2>/dev/null)
 
 WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wshadow -Wvla
-CFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-stack-protector -fno-pic -fno-pie -fcf-protection=none \
+CFLAGS := -std=gnu11 -O2 -g -ffreestanding -fbuiltin -fno-stack-protector -fno-pic -fno-pie -fcf-protection=none \
 	-fno-omit-frame-pointer -mno-omit-leaf-frame-pointer -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections \
 	-fno-common -fno-strict-aliasing -MMD -MP
 CPPFLAGS = -nostdinc -isystem $(GCC_INCLUDE) -isystem $(NEWLIB)/include -I. \

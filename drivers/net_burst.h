@@ -288,6 +288,7 @@ ALWAYS_INLINE unsigned tx_burst_body(struct net_dev *nd, struct pktbuf **frames,
     if (UNLIKELY(!nd->link_up || tx->vq.broken)) {
         return 0;
     }
+    vq_claim(&tx->vq, layout, count < tx->vq.free_count ? (uint16_t)count : tx->vq.free_count);
     for (; i < count; i++) {
         const enum tx_result result = tx_add_frame(nd, frames[i], len_max, layout);
         if (LIKELY(result == TX_TAKEN)) {

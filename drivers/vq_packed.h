@@ -44,6 +44,21 @@ _Static_assert(offsetof(struct pvirtq_desc, len) == 8 && offsetof(struct pvirtq_
                    __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "they are one word");
 
+enum { VQ_LINE_SLOTS = 64 / sizeof(struct pvirtq_desc) }; /* descriptors in a cache line */
+
+/* One store in a row to each cache line of the next `count` descriptors, all of them free: each waits
+ * until the device's core has given the line up, and so they all wait at the same time. What is
+ * stored is what is there. */
+ALWAYS_INLINE void vq_packed_claim(struct vq *q, uint16_t count) {
+    struct pvirtq_desc *desc = q->packed.desc;
+    uint32_t slot = q->packed.avail_slot;
+    ASSERT_HOT(count <= q->free_count);
+    for (uint32_t end = slot + count; slot < end; slot = (slot | (VQ_LINE_SLOTS - 1)) + 1) {
+        struct pvirtq_desc *at = &desc[slot < q->num ? slot : slot - q->num];
+        rm_store64(&at->addr, rm_load64(&at->addr));
+    }
+}
+
 /* Device-writable segments come last, 2.8.17. */
 ALWAYS_INLINE uint16_t vq_packed_write_flag(uint16_t i, uint16_t n_out) {
     return i >= n_out ? VIRTQ_DESC_F_WRITE : 0;

@@ -78,42 +78,58 @@ static bool app_fwd_start(const struct config *cfg) {
 }
 
 /* A slow guest: so many cycles pass for each frame. */
-static void app_fwd_delay(void) {
-    const uint64_t until = cpu_tsc() + fwd.delay_cycles;
+static void app_fwd_delay(unsigned count) {
+    const uint64_t until = cpu_tsc() + (uint64_t)count * fwd.delay_cycles;
     while (cpu_tsc() < until) {
         cpu_relax();
     }
 }
 
-/* Frames for the stack and frames that are not to be sent on are taken out; returns the others. */
-static unsigned app_fwd_frames(unsigned nic, struct pktbuf **frames, unsigned count) {
-    const struct net_dev *out = &net_devs[fwd.out[nic]];
-    const bool has_stack = raw_has_stack(nic);
+/* Takes out what is for the stack; returns how many others there are. */
+static unsigned app_fwd_filter(unsigned nic, struct pktbuf **frames, unsigned count) {
     unsigned kept = 0;
     for (unsigned i = 0; i < count; i++) {
-        struct pktbuf *frame = frames[i];
-        if (UNLIKELY(has_stack) && raw_is_for_stack(nic, frame)) {
+        if (raw_is_for_stack(nic, frames[i])) {
             fwd.to_stack++;
-            netif_virtio_input(nic, frame);
-            continue;
+            netif_virtio_input(nic, frames[i]);
+        } else {
+            frames[kept++] = frames[i];
         }
-        switch (fwd_change(fwd.what, frame, out->mac, fwd.dst_mac[out->index])) {
-        case FWD_CHANGED:
-            fwd.changed++;
-            break;
-        case FWD_UNCHANGED:
-            break;
-        case FWD_DROP:
-            fwd.not_echo++;
-            pktbuf_put_frame(frame);
-            continue;
-        }
-        if (UNLIKELY(fwd.delay_cycles != 0)) {
-            app_fwd_delay();
-        }
-        frames[kept++] = frame;
     }
     return kept;
+}
+
+/* Changes the frames one by one; returns how many are to be sent on. */
+static unsigned app_fwd_change(unsigned nic, struct pktbuf **frames, unsigned count) {
+    const unsigned out = fwd.out[nic];
+    unsigned kept = 0;
+    for (unsigned i = 0; i < count; i++) {
+        const enum fwd_result result =
+            fwd_change(fwd.what, frames[i], net_devs[out].mac, fwd.dst_mac[out]);
+        if (result == FWD_DROP) {
+            fwd.not_echo++;
+            pktbuf_put_frame(frames[i]);
+        } else {
+            fwd.changed += result == FWD_CHANGED;
+            frames[kept++] = frames[i];
+        }
+    }
+    return kept;
+}
+
+static unsigned app_fwd_frames(unsigned nic, struct pktbuf **frames, unsigned count) {
+    if (UNLIKELY(raw_has_stack(nic))) {
+        count = app_fwd_filter(nic, frames, count);
+    }
+    if (fwd.what == CONFIG_FWD_MACSWAP) {
+        fwd.changed += fwd_swap_macs_of(frames, count);
+    } else if (fwd.what != CONFIG_FWD_IO) {
+        count = app_fwd_change(nic, frames, count);
+    }
+    if (UNLIKELY(fwd.delay_cycles != 0) && count > 0) {
+        app_fwd_delay(count);
+    }
+    return count;
 }
 
 /* No more is received than can be sent: what is too much is dropped by the device, not here. */

@@ -12,6 +12,10 @@ enum fwd_result {
     FWD_DROP, /* icmpecho: no question that is answered */
 };
 
+/* fwd=macswap for a burst of up to FWD_BURST_MAX frames. Returns how many were changed. */
+enum { FWD_BURST_MAX = 64 };
+unsigned fwd_swap_macs_of(struct pktbuf **frames, unsigned count);
+
 /* Changes the frame in place, in its first buffer alone. What lies behind VLAN tags is found.
  *
  *   io        nothing
