@@ -134,7 +134,7 @@ static int pool_allocate(struct net_dev *nd, const struct config *cfg, size_t bu
     /* At least what 5.1.6.3.1 wants, whatever the MTU. */
     const uint32_t room = NET_ETH_HDR_LEN + NET_VLAN_TAGS_MAX * NET_VLAN_TAG_LEN +
                           (uint32_t)max_u64(nd->mtu, NET_MTU_DEFAULT);
-    const size_t stride = align_up(sizeof(struct pktbuf) + room, PKTBUF_ALIGN);
+    const size_t stride = pktbuf_stride(room);
     const uint32_t affordable = (uint32_t)min_u64(budget / 4 * 3 / stride, UINT32_MAX);
     if (affordable < num + POOL_SPARE_MIN) {
         NET_ERROR(nd, "%u receive buffers of %zu bytes do not fit into %zu KiB; more memory or a "

@@ -4,8 +4,7 @@
 #include "lib/err.h"
 
 int pktbuf_pool_init(struct pktbuf_pool *pool, uint32_t total, uint32_t room) {
-    /* An odd number of cache lines: the frames of all buffers spread over all sets of a cache. */
-    const size_t stride = align_up(sizeof(struct pktbuf) + room, PKTBUF_ALIGN) | PKTBUF_ALIGN;
+    const size_t stride = pktbuf_stride(room);
     uint8_t *memory = dma_alloc_dirty(stride * total, PKTBUF_ALIGN);
     if (memory == NULL) {
         return ERR_RESOURCE;

@@ -47,6 +47,12 @@ struct pktbuf_pool {
     uint8_t *unused; /* the first buffer that was never used */
 };
 
+/* From one buffer with so much room to the next: an odd number of cache lines, so that the frames of all
+ * buffers spread over all sets of a cache. */
+ALWAYS_INLINE size_t pktbuf_stride(uint32_t room) {
+    return align_up(sizeof(struct pktbuf) + room, PKTBUF_ALIGN) | PKTBUF_ALIGN;
+}
+
 /* Takes `total` buffers with at least `room` bytes each from dma_alloc(). ERR_RESOURCE when there
  * is not enough memory. */
 int pktbuf_pool_init(struct pktbuf_pool *pool, uint32_t total, uint32_t room);
