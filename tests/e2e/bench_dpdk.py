@@ -135,9 +135,8 @@ class Benchmark:
         for number, row in itertools.product(range(1, self.options.rounds + 1), rows):
             self.one({"round": number, **row._asdict()}, row)
         self._judge()
-        if self.options.retries:
-            self._again(rows)
-            self._judge()
+        self._again(rows)
+        self._judge()
 
     def _again(self, rows):
         """Rows without a good measurement have one more round."""
