@@ -142,8 +142,12 @@ static bool queue_recover(struct net_dev *nd, struct net_queue *queue,
 /* --- service ----------------------------------------------------------------------------------- */
 
 /* Devices miss notifications: QEMU 7.2 takes frames past the event index that it asked for in a packed
- * ring while its back end is busy, and then sleeps. One too many does no harm. */
+ * ring while its back end is busy, and then sleeps. One too many does no harm, but none is sent to a
+ * device that wants none (2.7.10.1, 2.8.10.1). */
 static void tx_remind(struct net_dev *nd) {
+    if (vq_notify_never(&nd->tx.vq, nd->tx.vq.layout)) {
+        return;
+    }
     virtio_pci_ring(&nd->tx.doorbell, vq_notify_position(&nd->tx.vq, nd->tx.vq.layout));
     nd->tx.stats.kicks++;
 }

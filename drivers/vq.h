@@ -290,6 +290,11 @@ ALWAYS_INLINE bool vq_notify_needed(struct vq *q, enum vq_layout layout) {
     return vq_is_packed(layout) ? vq_packed_notify_needed(q) : vq_split_notify_needed(q);
 }
 
+/* The device says that it wants no available buffer notifications at all. */
+ALWAYS_INLINE bool vq_notify_never(const struct vq *q, enum vq_layout layout) {
+    return vq_is_packed(layout) ? vq_packed_notify_never(q) : vq_split_notify_never(q);
+}
+
 /* What a notification says of the ring with VIRTIO_F_NOTIFICATION_DATA (2.9): next_off in bits 0 to
  * 14, next_wrap in bit 15. Split: the available index; packed: slot and wrap counter of the next
  * descriptor to become available. Tells what is published, whatever was added since. */

@@ -154,6 +154,11 @@ ALWAYS_INLINE bool vq_packed_notify_needed(struct vq *q) {
     return (next > asked ? next : next + 2u * q->num) - asked - 1 < count;
 }
 
+ALWAYS_INLINE bool vq_packed_notify_never(const struct vq *q) {
+    return (rm_load16(&q->packed.device_event->flags) & RING_EVENT_FLAGS_MASK) ==
+           RING_EVENT_FLAGS_DISABLE;
+}
+
 ALWAYS_INLINE uint16_t vq_packed_pending_count(const struct vq *q) {
     return (uint16_t)(q->num - q->free_count - q->packed.added_count);
 }

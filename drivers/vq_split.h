@@ -110,6 +110,10 @@ ALWAYS_INLINE bool vq_split_notify_needed(struct vq *q) {
     return (rm_load16(&s->used->flags) & VIRTQ_USED_F_NO_NOTIFY) == 0;
 }
 
+ALWAYS_INLINE bool vq_split_notify_never(const struct vq *q) {
+    return !q->event_idx && (rm_load16(&q->split.used->flags) & VIRTQ_USED_F_NO_NOTIFY) != 0;
+}
+
 ALWAYS_INLINE uint16_t vq_split_pending_count(const struct vq *q) {
     return idx_diff(q->split.published_idx, q->split.used_idx);
 }

@@ -197,6 +197,17 @@ static void test_doorbell_again(void **state) {
     assert_true(dev.queue[TX].doorbells > before);
     assert_true(nd->tx.stats.kicks == kicks + nd->tx_stalled);
     assert_int_equal(nd->restarts, 0);
+
+    begin(state, VQ_SPLIT, true); /* but not one that says that it wants none */
+    virtio_device_offer(&dev, VIRTIO_F_EVENT_IDX, false);
+    send(4);
+    vq_device_want_notify(&dev.queue[TX].ring, false);
+    const unsigned quiet = dev.queue[TX].doorbells;
+    for (unsigned i = 0; i < LOOKS - 1; i++) {
+        (void)next_service();
+    }
+    assert_true(nd->tx_stalled > 0);
+    assert_int_equal(dev.queue[TX].doorbells, quiet);
 }
 
 /* As long as something moves, or nothing has to, it is well. */
