@@ -3,15 +3,9 @@
 #include <string.h>
 
 #include "lib/assert.h"
+#include "net/ether.h"
 
 enum {
-    TYPE_OFF = 2 * MAC_LEN,
-    TYPE_ARP = 0x0806,
-    TYPE_IP4 = 0x0800,
-    TYPE_IP6 = 0x86dd,
-    TYPE_VLAN = 0x8100,
-    TYPE_QINQ = 0x88a8,
-    TAG_LEN = 4,
     PROTO_ICMP = 1,
     PROTO_TCP = 6,
     PROTO_UDP = 17,
@@ -27,10 +21,6 @@ enum {
     ARP_TPA = 24,
 };
 
-static uint16_t fwd_be16(const uint8_t *at) {
-    return (uint16_t)(at[0] << 8 | at[1]);
-}
-
 static void fwd_swap(uint8_t *a, uint8_t *b, size_t len) {
     uint8_t kept[16];
     memcpy(kept, a, len);
@@ -38,7 +28,7 @@ static void fwd_swap(uint8_t *a, uint8_t *b, size_t len) {
     memcpy(b, kept, len);
 }
 
-enum { HEADER_MIN = TYPE_OFF + 2 };
+enum { HEADER_MIN = ETHER_TYPE_OFF + ETHER_TYPE_LEN };
 
 /* Destination and source are twelve bytes: these eight, and four more. */
 ALWAYS_INLINE uint64_t fwd_macs_low(const struct pktbuf *frame) {
@@ -102,23 +92,16 @@ unsigned fwd_swap_macs_of(struct pktbuf **frames, unsigned count) {
     return count;
 }
 
-/* Offset of the packet behind Ethernet and its tags, and its type. At most frame->len. */
+/* The packet behind Ethernet and its tags; type 0: there is none. */
 static uint32_t fwd_packet(const struct pktbuf *frame, uint16_t *type) {
-    uint32_t off = TYPE_OFF;
-    *type = 0;
-    while (off + 2 <= frame->len) {
-        *type = fwd_be16(frame->data + off);
-        if (*type != TYPE_VLAN && *type != TYPE_QINQ) {
-            return off + 2;
-        }
-        off += TAG_LEN;
-    }
-    return frame->len;
+    const uint32_t off = ether_packet(frame->data, frame->len, type);
+    *type = off == 0 ? 0 : *type;
+    return off;
 }
 
 /* Ports are in the first fragment only. */
 static bool fwd_is_first_fragment(const uint8_t *ip) {
-    return (fwd_be16(ip + 6) & 0x1fff) == 0;
+    return (ether_be16(ip + 6) & 0x1fff) == 0;
 }
 
 static void fwd_swap_ports(uint8_t *l4, uint32_t len, uint8_t proto) {
@@ -133,13 +116,13 @@ static enum fwd_result fwd_5tswap(struct pktbuf *frame) {
     uint8_t *ip = frame->data + off;
     const uint32_t len = frame->len - off;
     fwd_swap_macs(frame);
-    if (type == TYPE_IP4 && len >= IP4_HLEN) {
+    if (type == ETHER_IP4 && len >= IP4_HLEN) {
         const uint32_t hlen = (ip[0] & 15) * 4u;
         fwd_swap(ip + 12, ip + 16, 4);
         if (hlen >= IP4_HLEN && hlen <= len && fwd_is_first_fragment(ip)) {
             fwd_swap_ports(ip + hlen, len - hlen, ip[9]);
         }
-    } else if (type == TYPE_IP6 && len >= IP6_HLEN) {
+    } else if (type == ETHER_IP6 && len >= IP6_HLEN) {
         fwd_swap(ip + 8, ip + 24, 16);
         fwd_swap_ports(ip + IP6_HLEN, len - IP6_HLEN, ip[6]);
     }
@@ -160,7 +143,7 @@ static bool fwd_is_ip4_group(const uint8_t *addr) {
  * No answer goes to a group, which a sender cannot be (RFC 1122, 3.2.1.3). */
 static enum fwd_result fwd_answer_arp(struct pktbuf *frame, uint8_t *arp, uint32_t len,
                                       const uint8_t src_mac[MAC_LEN]) {
-    static const uint8_t request[8] = {0, 1, TYPE_IP4 >> 8, TYPE_IP4 & 0xff, MAC_LEN, 4, 0, 1};
+    static const uint8_t request[8] = {0, 1, ETHER_IP4 >> 8, ETHER_IP4 & 0xff, MAC_LEN, 4, 0, 1};
     if (len < ARP_LEN || memcmp(arp, request, sizeof(request)) != 0 ||
         memcmp(arp + ARP_SPA, arp + ARP_TPA, 4) == 0 || fwd_is_mac_group(arp + ARP_SHA)) {
         return FWD_DROP;
@@ -177,7 +160,7 @@ static enum fwd_result fwd_answer_arp(struct pktbuf *frame, uint8_t *arp, uint32
 /* The checksum of the Internet takes the change of a field as it is (RFC 1624): type 8 becomes 0 in a
  * high byte, so the sum's complement grows by 8 << 8. */
 static void fwd_patch_icmp(uint8_t *icmp) {
-    uint32_t sum = fwd_be16(icmp + 2) + (ICMP_ECHO << 8);
+    uint32_t sum = ether_be16(icmp + 2) + (ICMP_ECHO << 8);
     sum = (sum & 0xffff) + (sum >> 16);
     icmp[0] = 0;
     icmp[2] = (uint8_t)(sum >> 8);
@@ -202,10 +185,10 @@ static enum fwd_result fwd_icmpecho(struct pktbuf *frame, const uint8_t src_mac[
     uint16_t type;
     const uint32_t off = fwd_packet(frame, &type);
     const uint32_t len = frame->len - off;
-    if (type == TYPE_ARP) {
+    if (type == ETHER_ARP) {
         return fwd_answer_arp(frame, frame->data + off, len, src_mac);
     }
-    return type == TYPE_IP4 && len >= IP4_HLEN ? fwd_answer_ping(frame, frame->data + off, len)
+    return type == ETHER_IP4 && len >= IP4_HLEN ? fwd_answer_ping(frame, frame->data + off, len)
                                                : FWD_DROP;
 }
 

@@ -2,12 +2,10 @@
 
 #include <string.h>
 
+#include "net/ether.h"
+
 enum {
     ETH_ADDRESSES = 2 * MAC_LEN,
-    ETHERTYPE_IP4 = 0x0800,
-    ETHERTYPE_IP6 = 0x86dd,
-    ETHERTYPE_VLAN = 0x8100,
-    ETHERTYPE_QINQ = 0x88a8,
     IP4_LEN = 20,
     IP6_LEN = 40,
     IP4_SUM_OFF = 10,
@@ -107,9 +105,9 @@ static void stream_init_class(const struct gen_stream *stream, const struct gen_
 
     memcpy(head, spec->dst_mac, MAC_LEN);
     memcpy(head + MAC_LEN, spec->src_mac, MAC_LEN);
-    at = stream_put_tag(at, ETHERTYPE_QINQ, spec->qinq);
-    at = stream_put_tag(at, ETHERTYPE_VLAN, spec->vlan);
-    put16(at, spec->v6 ? ETHERTYPE_IP6 : ETHERTYPE_IP4);
+    at = stream_put_tag(at, ETHER_QINQ, spec->qinq);
+    at = stream_put_tag(at, ETHER_VLAN, spec->vlan);
+    put16(at, spec->v6 ? ETHER_IP6 : ETHER_IP4);
     stream_put_ip(spec, head + stream->ip_off, len - stream->ip_off);
     stream_put_l4(spec, head + stream->l4_off, l4_len);
 

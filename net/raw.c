@@ -7,10 +7,10 @@
 #include "lwip/ip.h"
 #include "lwip/netif.h"
 #include "lwip/prot/etharp.h"
-#include "lwip/prot/ethernet.h"
 #include "lwip/prot/ip4.h"
 #include "lwip/prot/ip6.h"
 #include "lwip/prot/udp.h"
+#include "net/ether.h"
 #include "net/netif_virtio.h"
 #include "net/stack.h"
 
@@ -69,24 +69,6 @@ bool raw_has_stack(unsigned nic) {
     return raw.has_stack;
 }
 
-/* Bytes of the packet behind Ethernet and tags, and its type; 0 bytes: there is none. */
-static uint32_t raw_packet(const struct pktbuf *frame, const uint8_t **packet, uint16_t *type) {
-    const uint8_t *at = frame->data + 2 * ETH_HWADDR_LEN;
-    uint32_t left = frame->len - 2 * ETH_HWADDR_LEN;
-    while (left >= 2) {
-        *type = (uint16_t)(at[0] << 8 | at[1]);
-        at += 2;
-        left -= 2;
-        if (*type != ETHTYPE_VLAN || left < 2) {
-            *packet = at;
-            return left;
-        }
-        at += 2;
-        left -= 2;
-    }
-    return 0;
-}
-
 static bool raw_is_own_ip4(const struct netif *netif, const void *addr) {
     const ip4_addr_t *own = netif_ip4_addr(netif);
     return !ip4_addr_isany(own) && memcmp(addr, own, sizeof(*own)) == 0;
@@ -136,18 +118,19 @@ static bool raw_ip6_is_own(const struct netif *netif, const uint8_t *packet, uin
 
 bool raw_is_for_stack(unsigned nic, const struct pktbuf *frame) {
     const struct netif *netif = netif_virtio_get(nic);
-    const uint8_t *packet;
     uint16_t type;
-    const uint32_t len = raw_packet(frame, &packet, &type);
-    if (len == 0) {
+    const uint32_t off = ether_packet(frame->data, frame->len, &type);
+    const uint8_t *packet = frame->data + off;
+    const uint32_t len = frame->len - off;
+    if (off == 0) {
         return false;
     }
     switch (type) {
-    case ETHTYPE_ARP:
+    case ETHER_ARP:
         return raw_arp_is_own(netif, packet, len);
-    case ETHTYPE_IP:
+    case ETHER_IP4:
         return raw_ip4_is_own(netif, packet, len);
-    case ETHTYPE_IPV6:
+    case ETHER_IP6:
         return raw_ip6_is_own(netif, packet, len);
     default:
         return false;

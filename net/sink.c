@@ -3,17 +3,11 @@
 #include <string.h>
 
 #include "drivers/clock.h"
+#include "net/ether.h"
 #include "net/sink_check.h"
 #include "net/stamp.h"
 
 enum {
-    TYPE_OFF = 12,
-    TYPE_LEN = 2,
-    TYPE_IP4 = 0x0800,
-    TYPE_IP6 = 0x86dd,
-    TYPE_VLAN = 0x8100,
-    TYPE_QINQ = 0x88a8,
-    TAG_LEN = 4,
     PROTO_TCP = 6,
     PROTO_UDP = 17,
     IP4_HLEN = 20,
@@ -33,31 +27,27 @@ bool sink_init(struct sink *sink, const struct config *cfg) {
     return sink_flows_init(&sink->flows, cfg->flows);
 }
 
-static uint32_t sink_be16(const uint8_t *at) {
-    return (uint32_t)at[0] << 8 | at[1];
-}
-
 /* The IP header at h->ip: finds the one behind it and where the packet ends. Returns the protocol,
  * 0 when there is none that can hold a stamp. */
 ALWAYS_INLINE unsigned sink_parse_ip(const uint8_t *data, uint32_t len, uint32_t type,
                                      struct sink_headers *h, uint32_t *end) {
     const uint8_t *ip = data + h->ip;
     const uint32_t left = len - h->ip;
-    if (LIKELY(type == TYPE_IP4)) {
-        if (left < IP4_HLEN || ip[0] >> 4 != 4 || (sink_be16(ip + 6) & FRAGMENT) != 0) {
+    if (LIKELY(type == ETHER_IP4)) {
+        if (left < IP4_HLEN || ip[0] >> 4 != 4 || (ether_be16(ip + 6) & FRAGMENT) != 0) {
             return 0;
         }
         const uint32_t hlen = (ip[0] & 15u) * 4;
         h->l4 = h->ip + hlen;
-        *end = h->ip + sink_be16(ip + 2);
+        *end = h->ip + ether_be16(ip + 2);
         return hlen >= IP4_HLEN ? ip[9] : 0;
     }
-    if (type != TYPE_IP6 || left < IP6_HLEN || ip[0] >> 4 != 6) {
+    if (type != ETHER_IP6 || left < IP6_HLEN || ip[0] >> 4 != 6) {
         return 0;
     }
     h->ip6 = true;
     h->l4 = h->ip + IP6_HLEN;
-    *end = h->l4 + sink_be16(ip + 4);
+    *end = h->l4 + ether_be16(ip + 4);
     return ip[6];
 }
 
@@ -66,20 +56,13 @@ ALWAYS_INLINE bool sink_parse(const struct pktbuf *frame, struct sink_headers *h
                               struct stamp *stamp, bool *whole) {
     const uint8_t *data = frame->data;
     const uint32_t len = frame->len;
-    uint32_t off = TYPE_OFF;
     uint32_t end = 0;
-    if (UNLIKELY(len < TYPE_OFF + TYPE_LEN)) {
+    uint16_t type;
+    const uint32_t off = ether_packet(data, len, &type);
+    if (UNLIKELY(off == 0)) {
         return false;
     }
-    uint32_t type = sink_be16(data + off);
-    while (UNLIKELY(type == TYPE_VLAN || type == TYPE_QINQ)) {
-        off += TAG_LEN;
-        if (off + TYPE_LEN > len) {
-            return false;
-        }
-        type = sink_be16(data + off);
-    }
-    *h = (struct sink_headers){.ip = off + TYPE_LEN};
+    *h = (struct sink_headers){.ip = off};
     const unsigned protocol = sink_parse_ip(data, len, type, h, &end);
     *whole = end == frame->frame_len;
     if (LIKELY(protocol == PROTO_UDP)) {
@@ -98,7 +81,7 @@ ALWAYS_INLINE bool sink_parse(const struct pktbuf *frame, struct sink_headers *h
         return false;
     }
     if (!h->tcp) {
-        *whole = *whole && h->l4 + sink_be16(data + h->l4 + 4) == end;
+        *whole = *whole && h->l4 + ether_be16(data + h->l4 + 4) == end;
     }
     memcpy(stamp, data + h->stamp, STAMP_LEN);
     return stamp->magic == STAMP_MAGIC;
