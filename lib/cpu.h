@@ -14,12 +14,6 @@ ALWAYS_INLINE void cpu_relax(void) {
     __asm__ volatile("pause" : : : "memory");
 }
 
-/* Fetches a cache line that is about to be written: nobody else then has a copy. A hint; processors that
- * do not know it do nothing. */
-ALWAYS_INLINE void cpu_prefetch_write(void *line) {
-    __asm__ volatile("prefetchw %0" : : "m"(*(uint8_t *)line));
-}
-
 struct cpuid_regs {
     uint32_t eax, ebx, ecx, edx;
 };

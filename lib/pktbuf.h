@@ -11,7 +11,6 @@
 #ifndef LIB_PKTBUF_H
 #define LIB_PKTBUF_H
 
-#include "lib/cpu.h"
 #include "lib/util.h"
 
 enum {

@@ -49,3 +49,21 @@ uint16_t checksum_add(const void *data, int len) {
     sum = (sum & 0xffff) + (sum >> 16);
     return (uint16_t)sum;
 }
+
+/* A piece that begins in the middle of a word has its bytes the other way round. */
+uint64_t checksum_frame(const struct pktbuf *frame, uint32_t off) {
+    uint64_t sum = 0;
+    bool odd = false;
+    for (const struct pktbuf *piece = frame; piece != NULL; piece = piece->next) {
+        if (off >= piece->len) {
+            off -= piece->len;
+            continue;
+        }
+        const uint32_t len = piece->len - off;
+        const uint16_t part = checksum_add(piece->data + off, (int)len);
+        sum += odd ? __builtin_bswap16(part) : part;
+        odd ^= len & 1;
+        off = 0;
+    }
+    return sum;
+}

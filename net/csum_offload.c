@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "net/checksum.h"
+#include "net/ether.h"
 
 enum {
     ETHERTYPE_OFF = 12,
@@ -46,10 +47,6 @@ struct csum_place {
     uint32_t addresses_len;
 };
 
-static uint32_t load_be16(const uint8_t *p) {
-    return (uint32_t)p[0] << 8 | p[1];
-}
-
 static uint16_t fold(uint64_t sum) {
     while (sum >> 16 != 0) {
         sum = (sum & 0xffff) + (sum >> 16);
@@ -64,9 +61,9 @@ static enum csum_kind csum_find_ip4(const uint8_t *data, uint32_t len, uint32_t 
         return CSUM_SPLIT;
     }
     const uint32_t header_len = (data[ip] & 15u) * 4;
-    const uint32_t total = load_be16(data + ip + IP4_TOTAL_OFF);
+    const uint32_t total = ether_be16(data + ip + IP4_TOTAL_OFF);
     if (data[ip] >> 4 != 4 || header_len < IP4_LEN_MIN || total < header_len ||
-        (load_be16(data + ip + IP4_FRAGMENT_OFF) & IP4_FRAGMENT_MASK) != 0) {
+        (ether_be16(data + ip + IP4_FRAGMENT_OFF) & IP4_FRAGMENT_MASK) != 0) {
         return CSUM_OTHER;
     }
     place->start = ip + header_len;
@@ -86,7 +83,7 @@ static enum csum_kind csum_find_ip6(const uint8_t *data, uint32_t len, uint32_t 
         return CSUM_OTHER;
     }
     place->start = ip + IP6_LEN;
-    place->len = load_be16(data + ip + IP6_PAYLOAD_OFF);
+    place->len = ether_be16(data + ip + IP6_PAYLOAD_OFF);
     place->protocol = data[ip + IP6_NEXT_OFF];
     place->addresses = data + ip + IP6_ADDRESSES_OFF;
     place->addresses_len = IP6_ADDRESSES_LEN;
@@ -102,10 +99,10 @@ static enum csum_kind csum_find(const uint8_t *data, uint32_t len, uint32_t fram
     if (len < NET_ETH_HDR_LEN + VLAN_LEN) {
         return len < frame_len ? CSUM_SPLIT : CSUM_OTHER;
     }
-    if (load_be16(data + type_off) == ETHERTYPE_VLAN) {
+    if (ether_be16(data + type_off) == ETHERTYPE_VLAN) {
         type_off += VLAN_LEN;
     }
-    const uint32_t type = load_be16(data + type_off);
+    const uint32_t type = ether_be16(data + type_off);
     if (type == ETHERTYPE_IP4) {
         kind = csum_find_ip4(data, len, type_off + 2, place);
     } else if (type == ETHERTYPE_IP6) {
@@ -149,24 +146,6 @@ enum csum_tx csum_offload_tx(struct virtio_net_hdr *hdr, uint8_t *data, uint32_t
     return CSUM_TX_DONE;
 }
 
-/* Sum of the frame's bytes from off on, as 16-bit words in memory order that begin at off. */
-static uint16_t csum_sum_from(const struct pktbuf *frame, uint32_t off) {
-    uint64_t sum = 0;
-    bool odd = false; /* an odd number of bytes was summed so far */
-    for (const struct pktbuf *piece = frame; piece != NULL; piece = piece->next) {
-        if (off >= piece->len) {
-            off -= piece->len;
-            continue;
-        }
-        const uint32_t len = piece->len - off;
-        const uint16_t part = checksum_add(piece->data + off, (int)len);
-        sum += odd ? __builtin_bswap16(part) : part;
-        odd ^= len & 1;
-        off = 0;
-    }
-    return fold(sum);
-}
-
 /* Byte number off of the frame, which has that many. */
 static uint8_t *csum_byte(struct pktbuf *frame, uint32_t off) {
     while (off >= frame->len) {
@@ -178,7 +157,7 @@ static uint8_t *csum_byte(struct pktbuf *frame, uint32_t off) {
 
 /* What the device was asked for and left to us. The field holds the sum of the pseudo-header. */
 static void csum_complete(struct pktbuf *frame, uint32_t start, uint32_t field) {
-    uint16_t sum = (uint16_t)~csum_sum_from(frame, start);
+    uint16_t sum = (uint16_t)~fold(checksum_frame(frame, start));
     if (sum == 0) {
         sum = 0xffff; /* the same number; for UDP zero would mean that there is none */
     }

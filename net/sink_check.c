@@ -23,25 +23,6 @@ static uint16_t sink_fold(uint64_t sum) {
     return (uint16_t)sum;
 }
 
-/* Of the frame's bytes from off on, as words in memory order that begin at off. A piece that begins
- * in the middle of a word has its bytes the other way round. */
-static uint64_t sink_sum_from(const struct pktbuf *frame, uint32_t off) {
-    uint64_t sum = 0;
-    bool odd = false;
-    for (const struct pktbuf *piece = frame; piece != NULL; piece = piece->next) {
-        if (off >= piece->len) {
-            off -= piece->len;
-            continue;
-        }
-        const uint32_t len = piece->len - off;
-        const uint16_t part = checksum_add(piece->data + off, (int)len);
-        sum += odd ? __builtin_bswap16(part) : part;
-        odd ^= len & 1;
-        off = 0;
-    }
-    return sum;
-}
-
 bool sink_check_sums(const struct pktbuf *frame, const struct sink_headers *headers) {
     const uint8_t *ip = frame->data + headers->ip;
     const uint8_t *l4 = frame->data + headers->l4;
@@ -56,7 +37,7 @@ bool sink_check_sums(const struct pktbuf *frame, const struct sink_headers *head
                                 : checksum_add(ip + IP4_ADDRS_OFF, IP4_ADDRS_LEN);
     sum += __builtin_bswap16((uint16_t)len);
     sum += __builtin_bswap16(headers->tcp ? PROTO_TCP : PROTO_UDP);
-    return sink_fold(sum + sink_sum_from(frame, headers->l4)) == SUM_RIGHT;
+    return sink_fold(sum + checksum_frame(frame, headers->l4)) == SUM_RIGHT;
 }
 
 /* By what the word of a block exceeds that of the block before: the same all along, so it shows in
