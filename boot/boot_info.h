@@ -13,6 +13,7 @@ enum boot_error {
 
 enum {
     BOOT_CMDLINE_MAX = 2048,
+    BOOT_CONFIG_MAX = 4096, /* of ringlet.cfg and of other texts, the zero included */
     BOOT_MEMORY_MIN_MIB = 16,
 };
 
@@ -28,6 +29,8 @@ struct boot_info {
     uint64_t acpi_end;
     uint64_t pvclock;     /* address of the hypervisor's clock page, 0: none */
     char cmdline[BOOT_CMDLINE_MAX];
+    char config_file[BOOT_CONFIG_MAX]; /* \ringlet.cfg of a UEFI boot, empty: none */
+    char oem_strings[BOOT_CONFIG_MAX]; /* words from SMBIOS, as firmware showed it; empty: none */
 };
 
 /* Lives in memory of ring 3, written by ring 0 before ring 3 starts. */

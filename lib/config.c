@@ -152,12 +152,18 @@ _Static_assert(ARRAY_SIZE(config_keys) <= 64, "config_parse() marks the keys see
 struct config_error {
     char *text;
     size_t size;
+    const char *source; /* whose words are looked at, NULL: needs no name */
 };
 
 static int PRINTF_LIKE(2, 3) config_fail(struct config_error *error, const char *format, ...) {
     va_list args;
+    size_t used = 0;
+    if (error->source != NULL) {
+        snprintf(error->text, error->size, "%s: ", error->source);
+        used = strlen(error->text);
+    }
     va_start(args, format);
-    vsnprintf(error->text, error->size, format, args);
+    vsnprintf(error->text + used, error->size - used, format, args);
     va_end(args);
     return ERR_CONFIG;
 }
@@ -246,7 +252,8 @@ static int config_word(struct config *cfg, char *word, uint64_t *seen, struct co
             return config_fail(error, "%s: given twice", word);
         }
         *seen |= UINT64_C(1) << i;
-        return config_set(cfg, key, equals + 1, error);
+        /* The workload is known since config_find_app(), and may be that of a later source. */
+        return i == 0 ? ERR_OK : config_set(cfg, key, equals + 1, error);
     }
     if (other != NULL) {
         return config_fail(error, "%s: not a key of app=%s", word, config_app_name(cfg->app));
@@ -308,10 +315,15 @@ static void config_defaults(struct config *cfg, uint32_t app) {
 
 enum { WORD_MAX = 288 };
 
-/* Copies the word at *cmdline and moves behind it. ERR_ABSENT at the end. */
-static int config_next(const char **cmdline, char word[WORD_MAX], struct config_error *error) {
-    const char *start = *cmdline + strspn(*cmdline, " \t\r\n");
-    const size_t len = strcspn(start, " \t\r\n");
+/* Copies the word at *text and moves behind it; comments are passed over. ERR_ABSENT at the end. */
+static int config_next(const char **text, char word[WORD_MAX], struct config_error *error) {
+    static const char white[] = " \t\r\n";
+    const char *start = *text + strspn(*text, white);
+    while (*start == '#') {
+        start += strcspn(start, "\n");
+        start += strspn(start, white);
+    }
+    const size_t len = strcspn(start, white);
     if (len == 0) {
         return ERR_ABSENT;
     }
@@ -320,16 +332,15 @@ static int config_next(const char **cmdline, char word[WORD_MAX], struct config_
     }
     memcpy(word, start, len);
     word[len] = '\0';
-    *cmdline = start + len;
+    *text = start + len;
     return ERR_OK;
 }
 
 /* The workload comes first wherever it stands: defaults and keys depend on it. */
-static int config_find_app(const char *cmdline, uint32_t *app, struct config_error *error) {
+static int config_find_app(const char *text, uint32_t *app, struct config_error *error) {
     char word[WORD_MAX];
     int err;
-    *app = CONFIG_APP_ECHO;
-    while ((err = config_next(&cmdline, word, error)) == ERR_OK) {
+    while ((err = config_next(&text, word, error)) == ERR_OK) {
         if (strncmp(word, "app=", 4) == 0) {
             return config_set_choice(&config_keys[0], app, word + 4, error);
         }
@@ -337,26 +348,43 @@ static int config_find_app(const char *cmdline, uint32_t *app, struct config_err
     return err == ERR_ABSENT ? ERR_OK : err;
 }
 
-int config_parse(struct config *cfg, const char *cmdline, char *error_text, size_t error_size) {
-    struct config_error error = {.text = error_text, .size = error_size};
+static int config_words(struct config *cfg, const char *text, struct config_error *error) {
     char word[WORD_MAX];
     uint64_t seen = 0;
-    uint32_t app;
-    ASSERT(error_size > 0);
-
-    error_text[0] = '\0';
-    int err = config_find_app(cmdline, &app, &error);
-    config_defaults(cfg, app);
-    if (err != ERR_OK) {
-        return err;
-    }
-    while ((err = config_next(&cmdline, word, &error)) == ERR_OK) {
-        err = config_word(cfg, word, &seen, &error);
+    int err;
+    while ((err = config_next(&text, word, error)) == ERR_OK) {
+        err = config_word(cfg, word, &seen, error);
         if (err != ERR_OK) {
             return err;
         }
     }
-    return err == ERR_ABSENT ? config_check(cfg, &error) : err;
+    return err == ERR_ABSENT ? ERR_OK : err;
+}
+
+int config_parse_sources(struct config *cfg, const struct config_source *sources, unsigned count,
+                         char *error_text, size_t error_size) {
+    struct config_error error = {.text = error_text, .size = error_size};
+    uint32_t app = CONFIG_APP_ECHO;
+    int err = ERR_OK;
+    ASSERT(error_size > 0);
+
+    error_text[0] = '\0';
+    for (unsigned i = 0; i < count && err == ERR_OK; i++) {
+        error.source = sources[i].name;
+        err = config_find_app(sources[i].text, &app, &error);
+    }
+    config_defaults(cfg, app);
+    for (unsigned i = 0; i < count && err == ERR_OK; i++) {
+        error.source = sources[i].name;
+        err = config_words(cfg, sources[i].text, &error);
+    }
+    error.source = NULL;
+    return err == ERR_OK ? config_check(cfg, &error) : err;
+}
+
+int config_parse(struct config *cfg, const char *cmdline, char *error_text, size_t error_size) {
+    const struct config_source source = {.text = cmdline};
+    return config_parse_sources(cfg, &source, 1, error_text, error_size);
 }
 
 static const char *config_choice_name(const struct config_choice *choices, uint32_t value) {

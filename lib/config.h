@@ -1,4 +1,8 @@
-/* The command line: words `key=value` that choose the workload and how the device is driven.
+/* The configuration: words `key=value` that choose the workload and how the device is driven.
+ *
+ * They come from several sources: the command line, a file beside the image, the hypervisor. In a later
+ * source a key takes the place of the same key in an earlier one; twice in one source is an error. Words
+ * are separated by white space; one that begins with # makes the rest of its line a comment.
  *
  * docs/manual.md lists every key. Addresses and feature names stay text here: the layers that know
  * their meaning parse them and report errors in the same way (one line, exit status 2). */
@@ -92,8 +96,19 @@ ALWAYS_INLINE bool config_is_raw(const struct config *cfg) {
     return cfg->app == CONFIG_APP_FWD || cfg->app == CONFIG_APP_GEN || cfg->app == CONFIG_APP_SINK;
 }
 
-/* Fills cfg with the defaults and then with the words of cmdline. Returns ERR_OK, or ERR_CONFIG with
- * one clear sentence in error (cut to error_size). */
+struct config_source {
+    const char *name; /* before an error in it; NULL: the command line, which needs no name */
+    const char *text;
+};
+
+enum { CONFIG_SOURCES_MAX = 8 };
+
+/* Fills cfg with the defaults and then with the words of `count` sources, the weakest first. Returns
+ * ERR_OK, or ERR_CONFIG with one clear sentence in error (cut to error_size). */
+int config_parse_sources(struct config *cfg, const struct config_source *sources, unsigned count,
+                         char *error, size_t error_size);
+
+/* The same with the words of a command line only. */
 int config_parse(struct config *cfg, const char *cmdline, char *error, size_t error_size);
 
 const char *config_app_name(uint32_t app);

@@ -337,9 +337,40 @@ static void test_garbage(void **state) {
     assert_true(good < 59900);
 }
 
+/* A later source wins, an error names its source, and comments are no words. */
+static void test_sources(void **state) {
+    const struct config_source good[] = {
+        {"ringlet.cfg", "# of the image\nseconds=5\r\nqueue=64 # not rate=9\n#\napp=gen rate=1pps"},
+        {"fw_cfg", ""},
+        {NULL, "seconds=7 app=gen"},
+    };
+    const struct config_source unknown[] = {{"ringlet.cfg", "seconds=5 wrong=1"}, {NULL, "seconds=7"}};
+    const struct config_source twice[] = {{"ringlet.cfg", "seconds=5"}, {"fw_cfg", "stats=1 stats=1"}};
+    const struct config_source other[] = {{"ringlet.cfg", "app=gen rate=1pps"}, {NULL, "app=echo"}};
+    (void)state;
+    assert_int_equal(config_parse_sources(&cfg, good, 3, error, sizeof(error)), ERR_OK);
+    assert_int_equal(cfg.app, CONFIG_APP_GEN);
+    assert_int_equal(cfg.seconds, 7);
+    assert_int_equal(cfg.queue, 64);
+    assert_string_equal(cfg.rate, "1pps");
+    assert_int_equal(config_parse_sources(&cfg, good, 0, error, sizeof(error)), ERR_OK);
+    assert_int_equal(cfg.app, CONFIG_APP_ECHO);
+
+    assert_int_equal(config_parse_sources(&cfg, unknown, 2, error, sizeof(error)), ERR_CONFIG);
+    assert_string_equal(error, "ringlet.cfg: wrong: unknown key");
+    assert_int_equal(config_parse_sources(&cfg, twice, 2, error, sizeof(error)), ERR_CONFIG);
+    assert_string_equal(error, "fw_cfg: stats: given twice");
+    assert_int_equal(config_parse_sources(&cfg, other, 2, error, sizeof(error)), ERR_CONFIG);
+    assert_string_equal(error, "ringlet.cfg: rate: not a key of app=echo");
+    accept("#seconds=1");
+    assert_int_equal(cfg.seconds, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),        cmocka_unit_test(test_every_key),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_sources),
+        cmocka_unit_test(test_every_key),
         cmocka_unit_test(test_whitespace),      cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_choices),         cmocka_unit_test(test_words),
         cmocka_unit_test(test_keys_of_one_app), cmocka_unit_test(test_keys_with_two_meanings),
