@@ -61,7 +61,7 @@ static bool app_sink_ready(uint64_t waited_ms) {
 
 /* Not of a generator. */
 static void app_sink_other(unsigned nic, struct pktbuf *frame) {
-    if (raw_has_stack(nic) && raw_is_for_stack(nic, frame)) {
+    if (raw_has_stack() && raw_is_for_stack(nic, frame)) {
         app.to_stack++;
         netif_virtio_input(nic, frame);
         return;
