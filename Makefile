@@ -22,7 +22,8 @@ LIB_SRC := $(sort $(wildcard lib/*.c))
 NET_SRC := $(sort $(wildcard net/*.c))
 LWIP_SRC := $(addprefix $(LWIP)/src/,$(shell sed 's/\#.*//' net/lwip_files.txt))
 
-OBJ := $(patsubst %,$(B)/%.o,$(basename $(ASM_SRC) $(RING0_SRC) boot/main.c $(DRIVER_SRC) $(LIB_SRC) \
+OBJ := $(patsubst %,$(B)/%.o,$(basename $(ASM_SRC) $(RING0_SRC) boot/main.c boot/config_sources.c \
+       $(DRIVER_SRC) $(LIB_SRC) \
        $(NET_SRC))) $(patsubst $(B)/%.c,$(B)/%.o,$(LWIP_SRC))
 
 # The compiler is absent until `make deps` has run.

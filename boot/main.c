@@ -1,4 +1,5 @@
 /* The first function in ring 3: the order of initialisation, nothing else. */
+#include "boot/config_sources.h"
 #include "boot/ring0.h"
 
 #include "drivers/acpi.h"
@@ -91,6 +92,17 @@ static void init_acpi(void) {
     acpi_init(boot_info.rsdp, windows);
 }
 
+static void init_config(struct config *config) {
+    struct config_source sources[CONFIG_SOURCES_MAX];
+    unsigned count = 0;
+    char error[320];
+    if (config_sources(sources, &count, error, sizeof(error)) != ERR_OK ||
+        config_parse_sources(config, sources, count, error, sizeof(error)) != ERR_OK) {
+        log_error("config: %s", error);
+        fail();
+    }
+}
+
 static int init_pci(void) {
     uint64_t ecam = 0;
     uint32_t buses = 0;
@@ -123,7 +135,6 @@ static const struct app *const apps[] = {
 
 void user_main(void) {
     static struct config config;
-    char error[320];
 
     log_set_sink(serial_init());
     panic_set_bounds((uintptr_t)stack_start, (uintptr_t)stack_end, (uintptr_t)text_start,
@@ -132,10 +143,7 @@ void user_main(void) {
     clock_init(boot_info.tsc_start, (const void *)boot_info.pvclock);
     dma_init(boot_info.arena_base, boot_info.arena_size);
     init_acpi();
-    if (config_parse(&config, boot_info.cmdline, error, sizeof(error)) != ERR_OK) {
-        log_error("config: %s", error);
-        fail();
-    }
+    init_config(&config);
     if (config.app == CONFIG_APP_CRASH_TEST) {
         if (app_crash_test_run(config.kind) != ERR_OK) {
             fail();

@@ -67,6 +67,7 @@ static const struct {
     {0x64, 0x64},   /* keyboard controller, to reset the machine */
     {0xf4, 0xf7},   /* isa-debug-exit */
     {0x3f8, 0x3ff}, /* serial port */
+    {0x514, 0x51b}, /* DMA interface of QEMU's fw_cfg */
     {0x600, 0x607}, /* ACPI power management, to power off */
     {0xcf8, 0xcff}, /* PCI configuration, reset control */
 };

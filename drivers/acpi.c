@@ -27,7 +27,7 @@ void acpi_init(uint64_t rsdp, const struct acpi_window windows[ACPI_WINDOW_COUNT
     memcpy(readable, windows, sizeof(readable));
 }
 
-static const uint8_t *acpi_memory(uint64_t addr, uint64_t len) {
+const uint8_t *acpi_memory(uint64_t addr, uint64_t len) {
     for (unsigned i = 0; i < ACPI_WINDOW_COUNT; i++) {
         if (addr != 0 && addr >= readable[i].start && addr < readable[i].end &&
             len <= readable[i].end - addr) {

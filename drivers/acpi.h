@@ -15,6 +15,10 @@ enum { ACPI_WINDOW_COUNT = 3 };
 /* Registers the readable windows and the root pointer (0: there is no ACPI). */
 void acpi_init(uint64_t rsdp, const struct acpi_window windows[ACPI_WINDOW_COUNT]);
 
+/* The len bytes at a physical address if one of the windows holds them all, NULL otherwise. For tables of
+ * firmware in general, the pointers to which are not to be trusted. */
+const uint8_t *acpi_memory(uint64_t addr, uint64_t len);
+
 /* Base address of the memory-mapped configuration space of segment 0 and the buses it covers
  * (table MCFG, else the method _CBA). False when there is none. */
 bool acpi_ecam(uint64_t *base, uint32_t *buses);
