@@ -23,8 +23,7 @@ NET_SRC := $(sort $(wildcard net/*.c))
 LWIP_SRC := $(addprefix $(LWIP)/src/,$(shell sed 's/\#.*//' net/lwip_files.txt))
 
 OBJ := $(patsubst %,$(B)/%.o,$(basename $(ASM_SRC) $(RING0_SRC) boot/main.c boot/config_sources.c \
-       $(DRIVER_SRC) $(LIB_SRC) \
-       $(NET_SRC))) $(patsubst $(B)/%.c,$(B)/%.o,$(LWIP_SRC))
+       $(DRIVER_SRC) $(LIB_SRC) $(NET_SRC))) $(patsubst $(B)/%.c,$(B)/%.o,$(LWIP_SRC))
 
 # The compiler is absent until `make deps` has run.
 GCC_INCLUDE = $(shell $(CC) -print-file-name=include 2>/dev/null)
@@ -133,6 +132,10 @@ UNIT_test_pktbuf := lib/pktbuf.c lib/dma.c
 UNIT_test_histogram := lib/histogram.c
 UNIT_test_pattern := lib/pattern.c
 UNIT_test_mac := lib/mac.c
+UNIT_test_fw_cfg := tests/model/fw_cfg.c drivers/fw_cfg.c
+UNIT_test_smbios := lib/smbios.c
+UNIT_test_config_sources := tests/model/fw_cfg.c drivers/fw_cfg.c drivers/acpi.c lib/smbios.c lib/log.c \
+	boot/config_sources.c
 UNIT_test_fwd := net/fwd.c
 UNIT_test_fwd_echo := net/fwd.c
 UNIT_test_csum_offload := net/csum_offload.c net/checksum.c
