@@ -10,9 +10,10 @@
 
 #include "lib/config.h"
 
-/* Gathers all of them for config_parse_sources(), empty where there is none; they stay valid. Reads firmware's memory
- * by acpi_memory(), so acpi_init() comes before. Returns ERR_OK, or ERR_CONFIG with one sentence in error:
- * a source is there and cannot be read, is longer than BOOT_CONFIG_MAX - 1 bytes, or is no text. */
+/* Gathers all of them for config_parse_sources(), empty where there is none; they stay valid. Firmware's
+ * memory is read through acpi_memory(), so acpi_init() comes before. Returns ERR_OK, or ERR_CONFIG with
+ * one sentence in error: a source is there and cannot be read, is longer than BOOT_CONFIG_MAX - 1 bytes,
+ * or is no text. */
 int config_sources(struct config_source sources[CONFIG_SOURCES_MAX], unsigned *count, char *error,
                    size_t error_size);
 

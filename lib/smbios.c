@@ -99,8 +99,8 @@ static enum smbios_result smbios_string(const char *text, char *words, size_t si
     return SMBIOS_OK;
 }
 
-/* The strings behind a structure's formatted area: each ends with a zero, the set with one more, without
- * any there are two. The caller found that zero, so all of them end. A structure says how many are its own. */
+/* The strings behind a structure's formatted area: each ends with a zero, and the set with one more, which
+ * the caller has found, so all of them end. `count` is what the structure says of their number. */
 static enum smbios_result smbios_strings(const char *text, unsigned count, char *words, size_t size) {
     enum smbios_result result = SMBIOS_OK;
     for (unsigned i = 0; i < count && *text != '\0' && result == SMBIOS_OK; i++) {
