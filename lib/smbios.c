@@ -130,12 +130,12 @@ enum smbios_result smbios_words(const void *table, size_t len, char *words, size
     words[0] = '\0';
     while (at < len && result == SMBIOS_OK) {
         const uint8_t *structure = (const uint8_t *)table + at;
+        if (structure[0] == TYPE_END) { /* whole or not: some get its length wrong */
+            break;
+        }
         const size_t structure_len = smbios_structure_len(structure, len - at);
         if (structure_len == 0) {
             return SMBIOS_DAMAGED;
-        }
-        if (structure[0] == TYPE_END) {
-            break;
         }
         if (structure[0] == TYPE_OEM_STRINGS && structure[1] > OEM_COUNT) {
             result = smbios_strings((const char *)structure + structure[1], structure[OEM_COUNT],

@@ -80,6 +80,12 @@ static void test_end(void **state) {
     rig_structure(&rig, RIG_END, 4, 0, "");
     oem(1, "ringlet:b=2|");
     expect_words("a=1", SMBIOS_OK);
+    /* As cloud-hypervisor had it before version 26: the end mark is longer than the table. */
+    rig.len = 0;
+    oem(1, "ringlet:a=1|");
+    rig_structure(&rig, RIG_END, 4, 0, "");
+    rig.bytes[rig.len - 5] = 27;
+    expect_words("a=1", SMBIOS_OK);
 }
 
 /* The structure says how many strings it has; what it has not does not count. */
@@ -140,12 +146,12 @@ static void test_truncated(void **state) {
     for (size_t len = ends[0] + 1; len < ends[3]; len++) {
         const char *const expected = len < ends[1] ? "" : len < ends[2] ? "a=1" : "a=1 b=2 c=3";
         const enum smbios_result result = words_of(rig.bytes, len, sizeof(words));
-        const bool is_whole = len == ends[1] || len == ends[2];
+        const bool is_whole = len == ends[1] || len >= ends[2]; /* of the end mark its type is enough */
         assert_int_equal(result, is_whole ? SMBIOS_OK : SMBIOS_DAMAGED);
         assert_string_equal(words, expected);
         whole += is_whole;
     }
-    assert_int_equal(whole, 2);
+    assert_int_equal(whole, 1 + ends[3] - ends[2]);
 }
 
 /* Random damage to a sound table: whatever comes out is text that fits. */
