@@ -43,10 +43,12 @@ PACKAGES = {
     "curl": "curl",
     "dpdk-testpmd": "dpdk-dev",
     "iperf": "iperf",
+    "mcopy": "mtools",
     "nm": "binutils",
     "ovs-vsctl": "openvswitch-switch-dpdk",
     "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk": "openvswitch-switch-dpdk",
     "ping": "iputils-ping",
+    "sfdisk": "fdisk",
     "tcpdump": "tcpdump",
     "tshark": "tshark",
 }
