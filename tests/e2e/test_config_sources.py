@@ -173,3 +173,15 @@ def errors(t, source):
     extra, sentence = WRONG[source]
     words = "wrong=1" if source == "append" else "stats=0"
     expect_refusal(t.guest(words, [(UserNet(), None)], extra=extra), sentence)
+
+
+@case()
+def damaged_smbios(t):
+    """A structure that is shorter than its own header: a line on the console, and the guest works."""
+    path = os.path.join(t.stack.enter_context(tempfile.TemporaryDirectory()), "structure")
+    with open(path, "wb") as f:
+        f.write(bytes((200, 2, 0, 0)) + bytes(8))
+    extra = ["-smbios", f"file={path}"] + oem("ringlet:ip=10.0.2.41/24")
+    guest = t.guest(nics=[(UserNet(), None)], extra=extra)
+    assert guest.wait_ready()["ip"].startswith("10.0.2.15")
+    guest.wait_line("^smbios: table is damaged")

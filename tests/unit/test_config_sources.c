@@ -109,11 +109,12 @@ static void test_all(void **state) {
     assert_null(sources[4].name);
 }
 
-/* Texts of an earlier call are gone when the next one finds none. */
+/* Texts of an earlier call are gone when the next one finds none, or a shorter one. */
 static void test_again(void **state) {
     test_all(state);
     set_up(state);
-    expect_texts("", "", "", "", "");
+    add("opt/ringlet/config", "a=1");
+    expect_texts("", "", "a=1", "", "");
 }
 
 static void test_words_of_the_loader(void **state) {
