@@ -75,7 +75,7 @@ static const uint8_t *acpi_find(const char *signature, uint32_t *len) {
     return NULL;
 }
 
-static const uint8_t *acpi_dsdt(uint32_t *len) {
+const uint8_t *acpi_dsdt(uint32_t *len) {
     uint32_t fadt_len;
     const uint8_t *fadt = acpi_find("FACP", &fadt_len);
     return fadt != NULL && fadt_len >= FADT_FLAGS + 4 ? acpi_table(get(fadt + FADT_DSDT, 4), len)

@@ -19,6 +19,11 @@ void acpi_init(uint64_t rsdp, const struct acpi_window windows[ACPI_WINDOW_COUNT
  * firmware in general, the pointers to which are not to be trusted. */
 const uint8_t *acpi_memory(uint64_t addr, uint64_t len);
 
+/* The DSDT (ACPI 6.4, 5.2.11.1), header included, with its length in bytes, at least that of a
+ * header; NULL when there is none or it lies outside of the windows. Its byte code is the firmware's
+ * word: whoever searches it stays within *len, and trusts no number that it finds. */
+const uint8_t *acpi_dsdt(uint32_t *len);
+
 /* Base address of the memory-mapped configuration space of segment 0 and the buses it covers
  * (table MCFG, else the method _CBA). False when there is none. */
 bool acpi_ecam(uint64_t *base, uint32_t *buses);
