@@ -6,6 +6,7 @@
 #include "drivers/clock.h"
 #include "drivers/lapic.h"
 #include "drivers/pci.h"
+#include "drivers/power_button.h"
 #include "drivers/serial.h"
 #include "drivers/virtio_net.h"
 #include "lib/config.h"
@@ -153,6 +154,7 @@ void user_main(void) {
     if (config.mode != CONFIG_MODE_POLL) {
         lapic_init();
     }
+    power_button_init(); /* before the boot event: a press after it counts */
     const int pci_err = init_pci();
     print_boot_event();
     if (pci_err != ERR_OK || net_probe(&config) != ERR_OK || !stack_init(&config)) {

@@ -1,5 +1,5 @@
-/* The little that Ringlet needs of ACPI: where memory-mapped PCI configuration space is, and how to
- * power off. Tables are read defensively: a pointer out of the readable memory ends the search. */
+/* The little that Ringlet needs of ACPI: where memory-mapped PCI configuration space is, how to power
+ * off, and where the power button is. Tables are read defensively: a pointer out of the readable memory ends the search. */
 #ifndef DRIVERS_ACPI_H
 #define DRIVERS_ACPI_H
 
@@ -28,6 +28,14 @@ const uint8_t *acpi_dsdt(uint32_t *len);
  * (table MCFG, else the method _CBA). False when there is none. */
 bool acpi_ecam(uint64_t *base, uint32_t *buses);
 
+/* The ports that power management registers may have, so many from each of two: with SeaBIOS and
+ * qboot those of QEMU's PIIX4 and ICH9, with OVMF those of ICH9, begin at the first, with OVMF those of
+ * PIIX4 at the second. boot/trap.c allows them to ring 3; what a table names elsewhere is not used. */
+enum { ACPI_PORT_COUNT = 8, ACPI_PORT_LOW = 0x600, ACPI_PORT_HIGH = 0xb000 };
+
+/* Such registers in memory lie from here to 4 GiB, which boot/paging.c maps for ring 3. */
+#define ACPI_MMIO_START 0xc0000000ull
+
 /* I/O port and value that power the machine off (FADT, _S5 package of the DSDT), or an MMIO address
  * of the sleep control register where the hardware is reduced. */
 struct acpi_power_off {
@@ -37,6 +45,20 @@ struct acpi_power_off {
     uint8_t width; /* in bytes */
 };
 
+/* False when the tables do not say how, or name a register that is out of reach. */
 bool acpi_power_off(struct acpi_power_off *how);
+
+/* Where to see a press of the power button: the status and enable registers of the fixed hardware, two
+ * bytes each (4.8.3.1, FADT PM1a_EVT_BLK), or, where the hardware is reduced, the selector register
+ * of QEMU's generic event device, four bytes in memory. */
+struct acpi_power_button {
+    bool is_fixed;
+    uint16_t status_port, enable_port; /* of the fixed button */
+    uintptr_t selector;                /* of the event device */
+};
+
+/* False when there is no button, or none of these two kinds. One whose registers are out of reach
+ * counts as none, and is logged. */
+bool acpi_power_button(struct acpi_power_button *button);
 
 #endif

@@ -97,8 +97,8 @@ static unsigned app_sink_poll(void) {
     return work;
 }
 
-static bool app_sink_done(bool time_is_up) {
-    return time_is_up || (app.frames_max != 0 && app.sink.frames >= app.frames_max);
+static bool app_sink_done(enum app_end end) {
+    return end != APP_GOES_ON || (app.frames_max != 0 && app.sink.frames >= app.frames_max);
 }
 
 /* Who sets a limit for loss expects frames: with frames= so many, as the last ones leave no gap when
