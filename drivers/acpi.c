@@ -1,4 +1,4 @@
-/* ACPI 6.4: 5.2.5 RSDP, 5.2.7 RSDT, 5.2.8 XSDT, 5.2.9 FADT, 4.8.3 registers, 7.4.2 _Sx, 20.2 byte
+/* ACPI 6.4: 5.2.5 RSDP, 5.2.7 RSDT, 5.2.8 XSDT, 5.2.9 FADT, 4.8.4 registers, 7.4.2 _Sx, 20.2 byte
  * code; PCI Firmware 3.2, 4.1.2 MCFG. */
 #include "drivers/acpi.h"
 

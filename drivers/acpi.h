@@ -49,7 +49,7 @@ struct acpi_power_off {
 bool acpi_power_off(struct acpi_power_off *how);
 
 /* Where to see a press of the power button: the status and enable registers of the fixed hardware, two
- * bytes each (4.8.3.1, FADT PM1a_EVT_BLK), or, where the hardware is reduced, the selector register
+ * bytes each (ACPI 6.4, 4.8.4.1), or, where the hardware is reduced, the selector register
  * of QEMU's generic event device, four bytes in memory. */
 struct acpi_power_button {
     bool is_fixed;

@@ -1,5 +1,5 @@
-/* ACPI 6.4: 4.8.2.2.1 the fixed power button, 4.8.4.1 its PM1 event registers; 5.6.9 the generic event
- * device, whose selector register is QEMU's own (docs/specs/acpi_hw_reduced_hotplug there). */
+/* ACPI 6.4: 4.8.3.1.1.1 the fixed power button, 4.8.4.1 its PM1 event registers; 5.6.9 the generic
+ * event device, whose selector register is QEMU's own (docs/specs/acpi_hw_reduced_hotplug there). */
 #include "drivers/power_button.h"
 
 #include "drivers/acpi.h"
