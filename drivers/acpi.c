@@ -139,20 +139,17 @@ static bool acpi_mmio_is_ours(uint64_t addr, unsigned width) {
  * byte code, just the one form that firmware writes: NameOp _S5_ PackageOp length count number. */
 static bool acpi_sleep_type(const uint8_t *dsdt, uint32_t len, uint8_t *type) {
     enum { PACKAGE_OP = 0x12, BYTE_PREFIX = 0x0a, ZERO_OP = 0, ONE_OP = 1 };
-    for (uint32_t i = HEADER_LEN; i + 12 < len; i++) {
+    for (uint32_t i = HEADER_LEN; i + 8 <= len; i++) {
         if (memcmp(dsdt + i, "_S5_", 4) != 0 || dsdt[i + 4] != PACKAGE_OP) {
             continue;
         }
         const uint32_t number = i + 5 + (dsdt[i + 5] >> 6) + 2; /* after length and count */
-        if (number + 1 >= len) {
-            return false;
-        }
-        if (dsdt[number] == BYTE_PREFIX) {
+        if (number + 1 < len && dsdt[number] == BYTE_PREFIX) {
             *type = dsdt[number + 1] & 7;
             return true;
         }
-        *type = dsdt[number];
-        return dsdt[number] == ZERO_OP || dsdt[number] == ONE_OP;
+        *type = number < len ? dsdt[number] : UINT8_MAX;
+        return *type == ZERO_OP || *type == ONE_OP;
     }
     return false;
 }

@@ -1,6 +1,7 @@
 /* The ways to end the machine, best first. */
 #include "drivers/acpi.h"
 #include "drivers/pvpanic.h"
+#include "lib/cpu.h"
 #include "lib/exit.h"
 #include "lib/io.h"
 #include "lib/json.h"
@@ -15,6 +16,9 @@ enum {
     KEYBOARD_RESET = 0xfe,
 };
 
+/* About a second. */
+#define POWER_OFF_TICKS (1ull << 32)
+
 static void power_off(void) {
     struct acpi_power_off how;
     if (!acpi_power_off(&how)) {
@@ -26,6 +30,12 @@ static void power_off(void) {
         io_write16((uint16_t)how.addr, how.value);
     } else {
         io_write8((uint16_t)how.addr, (uint8_t)how.value);
+    }
+    /* QEMU powers off from another thread. A reset that it sees before that replaces the power-off, and
+     * management software would start the guest again. */
+    const uint64_t start = cpu_tsc();
+    while (cpu_tsc() - start < POWER_OFF_TICKS) {
+        cpu_relax();
     }
 }
 

@@ -62,11 +62,13 @@ def cpu_options(accel):
     return ["-cpu", "max", "-smp", "1,maxcpus=2"]
 
 
-def qemu_command(accel, machine, firmware, mem, nics, words, extra):
+def qemu_command(accel, machine, firmware, mem, nics, words, extra, debug_exit):
     """`nics` is a list of (network, device options or None for no device)."""
     command = [QEMU, "-nodefaults", "-no-user-config", "-display", "none",
                "-machine", MACHINES[machine], "-accel", accel, *cpu_options(accel), "-m", mem,
-               "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-serial", "stdio"]
+               "-serial", "stdio"]
+    if debug_exit:
+        command += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
     if firmware == "qboot":
         command += ["-bios", "qboot.rom"]
     elif machine == "microvm":
@@ -84,7 +86,7 @@ class Guest:
     """One run of the image in QEMU."""
 
     def __init__(self, accel, words="", nics=(), machine="q35", firmware="qboot", mem="64M",
-                 extra=(), namespace=None, reboots=False):
+                 extra=(), namespace=None, reboots=False, debug_exit=True):
         self.accel = accel
         self.lines = []      # console lines, complete ones
         self.bad_json = []   # lines that start like JSON and are not
@@ -94,7 +96,7 @@ class Guest:
         self._closed = False  # the console reached its end
         self._qmp = None
         self._dir = tempfile.mkdtemp(prefix="ringlet-e2e-")
-        command = qemu_command(accel, machine, firmware, mem, nics, words, extra)
+        command = qemu_command(accel, machine, firmware, mem, nics, words, extra, debug_exit)
         command += ["-qmp", f"unix:{self._dir}/qmp,server=on,wait=off"]
         command += [] if reboots else ["-no-reboot"]
         if namespace is not None:
@@ -204,6 +206,19 @@ class Guest:
             raise GuestError(f"QEMU ended with status {status}")
         return (status - 1) // 2
 
+    def wait_shutdown(self, limit=BOOT_LIMIT):
+        """Why QEMU itself says that it ended, which it does with status 0; for guests that
+        isa-debug-exit does not end. The monitor must have been used before."""
+        reason = self._qmp.wait_event("SHUTDOWN", limit)["data"]["reason"]
+        try:
+            status = self.process.wait(limit)
+        except subprocess.TimeoutExpired:
+            raise GuestError(f"shutdown: QEMU did not end within {limit:.0f} s") from None
+        self._reader.join(timeout=5)
+        if status != 0:
+            raise GuestError(f"QEMU ended with status {status}")
+        return reason
+
     def running(self):
         return self.process.poll() is None
 
@@ -214,6 +229,10 @@ class Guest:
             self._qmp = Monitor(os.path.join(self._dir, "qmp"))
         return self._qmp.execute(command, arguments)
 
+    def wait_qmp_event(self, name, limit=BOOT_LIMIT):
+        """QEMU's own event of that name. The monitor must have been used before."""
+        return self._qmp.wait_event(name, limit)
+
     def hmp(self, line):
         return self.qmp("human-monitor-command", **{"command-line": line})
 
@@ -222,17 +241,26 @@ class Monitor:
     """QEMU's machine protocol (QMP) over its unix socket."""
 
     def __init__(self, path, limit=10.0):
+        self._events = []  # those that came with answers
+        self._limit = limit
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(limit)
         try:
-            wait_until(lambda: os.path.exists(path), limit, "monitor socket")
-            self._socket.connect(path)
+            wait_until(lambda: self._connects(path), limit, "monitor socket")
             self._file = self._socket.makefile("rw", encoding="utf-8")
             self._file.readline()  # the greeting
             self.execute("qmp_capabilities", {})
         except BaseException:
             self._socket.close()
             raise
+
+    def _connects(self, path):
+        """QEMU may not have made the socket yet, or may not listen yet."""
+        try:
+            self._socket.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        return True
 
     def close(self):
         self._file.close()
@@ -247,4 +275,23 @@ class Monitor:
                 raise GuestError(f"monitor: {command}: {answer['error'].get('desc')}")
             if "return" in answer:
                 return answer["return"]
+            self._events.append(answer)
         raise GuestError(f"monitor: {command}: no answer")
+
+    def wait_event(self, name, limit):
+        """The first event of that name since the connection, or since the last one asked for."""
+        self._socket.settimeout(limit)
+        try:
+            while True:
+                while self._events:
+                    event = self._events.pop(0)
+                    if event.get("event") == name:
+                        return event
+                line = self._file.readline()
+                if not line:
+                    raise GuestError(f"monitor: QEMU ended without the event {name}")
+                self._events.append(json.loads(line))
+        except TimeoutError:
+            raise GuestError(f"monitor: event {name}: not within {limit:.0f} s") from None
+        finally:
+            self._socket.settimeout(self._limit)

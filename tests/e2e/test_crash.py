@@ -38,6 +38,60 @@ def crash(t, kind):
     assert names[-1] in ("user_main", "crash_recurse"), names
 
 
+PANIC = "app=crash-test kind=divide"
+PVPANIC = ["-device", "pvpanic"]
+
+
+def crash_watched(t, *options, **more):
+    """A guest whose monitor is connected before it starts."""
+    guest = t.guest(PANIC, extra=["-S", *options], **more)
+    guest.qmp("cont")
+    return guest
+
+
+def check_told_last(guest):
+    """QEMU may stop the guest when it is told, so the console must be complete by then."""
+    assert any(line.startswith("rip ") for line in guest.lines), guest.lines
+    assert [e["event"] for e in guest.events[-2:]] == ["panic", "exit"], guest.events
+    assert guest.events[-1]["status"] == 3
+
+
+@case(accel=EITHER, machine=["pc", "q35"], firmware=["qboot", "seabios"])
+def pvpanic(t, machine, firmware):
+    """The management hears of it; where it does nothing else, the exit status stays."""
+    guest = crash_watched(t, *PVPANIC, "-action", "panic=none", machine=machine, firmware=firmware)
+    assert guest.wait_qmp_event("GUEST_PANICKED")["data"]["action"] == "run"
+    assert guest.wait_exit() == 3
+    check_told_last(guest)
+
+
+@case(accel=EACH)
+def pvpanic_shuts_down(t):
+    """QEMU's own default: it ends at once, with its status 0."""
+    guest = crash_watched(t, *PVPANIC)
+    assert guest.wait_qmp_event("GUEST_PANICKED")["data"]["action"] == "poweroff"
+    assert guest.wait_shutdown() == "guest-panic"
+    check_told_last(guest)
+
+
+@case(accel=EACH)
+def pvpanic_pauses(t):
+    """As management software wants it that makes a dump."""
+    guest = crash_watched(t, *PVPANIC, "-action", "panic=pause")
+    assert guest.wait_qmp_event("GUEST_PANICKED")["data"]["action"] == "pause"
+    assert guest.qmp("query-status")["status"] == "guest-panicked"
+    guest.wait_event("exit", limit=5)
+    check_told_last(guest)
+
+
+@case(machine=["q35", "microvm"])
+def no_pvpanic(t, machine):
+    """Without the device nothing else happens than before."""
+    guest = crash_watched(t, machine=machine, debug_exit=False)
+    assert guest.wait_shutdown() == "guest-shutdown"
+    check_told_last(guest)
+
+
 @case(accel=EACH)
 def halt_service(t):
     """HLT in ring 3 sleeps until the timer's interrupt and then goes on."""

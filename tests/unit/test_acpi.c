@@ -65,7 +65,7 @@ static int set_up(void **state) {
     put(FADT + PM1A_CONTROL, 0x604, 4);
     put(FADT + PM1_EVENT_LEN, 4, 1);
     put(FADT + FLAGS, 0x80a5, 4);
-    put_dsdt("\x08_S5_\x12\x06\x04\x05\x00\x00\x00", 12); /* its type would need BytePrefix */
+    put_dsdt("\x08_S5_\x12\x06\x04\x05\x00\x00\x00", 12); /* 5 without BytePrefix */
     acpi_init(address(RSDP), windows);
     capture_begin();
     return 0;
@@ -226,11 +226,14 @@ static void test_cut_off(void **state) {
 /* --- power off and configuration space -------------------------------------------------------- */
 
 static void test_power_off(void **state) {
-    static const char s5[] = "_S5_\x12\x07\x04\x0a\x05\x0a\x05\x00\x00\x00\x00";
+    static const char s5[] = "_S5_\x12\x07\x04\x0a\x05\x00\x00\x00";
     static const uint32_t bad_ports[] = {0, 0x5ff, 0x607, 0x608, 0xb007, 0x10604};
     struct acpi_power_off how;
     (void)state;
     assert_false(acpi_power_off(&how)); /* neither a byte nor 0 or 1 */
+    put_dsdt("_S5_\x12\x06\x04\x01\x00\x00\x00", 11);
+    assert_true(acpi_power_off(&how));
+    assert_int_equal(how.value, 1 << 10 | 1 << 13);
     put_dsdt(s5, sizeof(s5) - 1);
     for (unsigned port = 0x604; port != 0; port = port == 0x604 ? 0xb004 : 0) {
         put(FADT + PM1A_CONTROL, port, 4);
@@ -245,7 +248,7 @@ static void test_power_off(void **state) {
 }
 
 static void test_power_off_reduced(void **state) {
-    static const char s5[] = "_S5_\x12\x07\x04\x0a\x05\x0a\x05\x00\x00\x00\x00";
+    static const char s5[] = "_S5_\x12\x07\x04\x0a\x05\x00\x00\x00";
     static const uint64_t bad[] = {0, 0xbfffffff, 0x100000000, UINT64_MAX};
     struct acpi_power_off how;
     (void)state;
