@@ -154,6 +154,7 @@ UNIT_test_sink_flows := net/sink_flows.c lib/dma.c lib/log.c
 UNIT_test_csum_offload_rx := net/csum_offload.c net/checksum.c
 UNIT_test_acpi := drivers/acpi.c lib/log.c
 UNIT_test_power := drivers/power.c lib/json.c lib/log.c lib/wait.c
+UNIT_test_pvpanic := $(pci_rig) drivers/pvpanic.c
 UNIT_test_power_button := drivers/power_button.c lib/log.c
 UNIT_test_pci := $(pci_rig)
 UNIT_test_pci_bars := $(pci_rig)

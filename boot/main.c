@@ -7,6 +7,7 @@
 #include "drivers/lapic.h"
 #include "drivers/pci.h"
 #include "drivers/power_button.h"
+#include "drivers/pvpanic.h"
 #include "drivers/serial.h"
 #include "drivers/virtio_net.h"
 #include "lib/config.h"
@@ -156,6 +157,9 @@ void user_main(void) {
     }
     power_button_init(); /* before the boot event: a press after it counts */
     const int pci_err = init_pci();
+    if (pci_err == ERR_OK) {
+        pvpanic_init();
+    }
     print_boot_event();
     if (pci_err != ERR_OK || net_probe(&config) != ERR_OK || !stack_init(&config)) {
         fail();

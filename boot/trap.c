@@ -171,7 +171,7 @@ static void interrupt(uint64_t vector) {
 
 /* Nothing of ring 3 can be trusted any more. */
 static _Noreturn void end_machine(void) {
-    pvpanic_tell();
+    pvpanic_tell_isa();
     __asm__ volatile("outb %0, %1" : : "a"((uint8_t)EXIT_STATUS_PANIC), "Nd"((uint16_t)0xf4));
     __asm__ volatile("outb %0, %w1" : : "a"((uint8_t)6), "d"((uint16_t)0xcf9));
     while (true) {

@@ -5,6 +5,7 @@ import subprocess
 
 import guest as g
 from case import EACH, EITHER, case
+from debugger import Debugger
 
 # Kind, and the function in which the backtrace has to start or, for a jump into data, to continue.
 KINDS = {
@@ -65,6 +66,20 @@ def pvpanic(t, machine, firmware):
     check_told_last(guest)
 
 
+@case(accel=EITHER, machine=["pc", "q35", "microvm"], firmware=["qboot", "seabios"])
+def pvpanic_pci(t, machine, firmware):
+    """The device for PCI, which is known once PCI was looked at: an invalid opcode comes later."""
+    debugger = Debugger(t)
+    guest = t.user_guest(machine=machine, firmware=firmware, extra=[
+        *debugger.options, "-device", "pvpanic-pci", "-action", "panic=none"])
+    guest.qmp("query-status")
+    with debugger:
+        debugger.write(Symbols().address("stack_poll"), b"\x0f\x0b")
+    guest.wait_qmp_event("GUEST_PANICKED")
+    assert guest.wait_exit() == 3
+    check_told_last(guest)
+
+
 @case(accel=EACH)
 def pvpanic_shuts_down(t):
     """QEMU's own default: it ends at once, with its status 0."""
@@ -116,6 +131,9 @@ class Symbols:
         self.start, self.end = addresses["text_start"], addresses["text_end"]
         self.functions = [(int(s[0], 16), s[2]) for s in symbols
                           if len(s) == 3 and s[1] in "tT" and s[2] not in ("text_start",)]
+
+    def address(self, name):
+        return next(start for start, function in self.functions if function == name)
 
     def function(self, address):
         """The name of the function that contains the address, None outside of the text."""

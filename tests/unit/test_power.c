@@ -2,6 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include "drivers/acpi.h"
+#include "drivers/pvpanic.h"
 #include "lib/exit.h"
 #include "lib/io.h"
 #include "lib/log.h"
@@ -24,6 +25,11 @@ static void note(const char *what, unsigned long place, unsigned value) {
 bool acpi_power_off(struct acpi_power_off *how) {
     *how = acpi;
     return has_acpi;
+}
+
+/* As drivers/pvpanic.c has it where there is no PCI. */
+void pvpanic_tell(void) {
+    pvpanic_tell_isa();
 }
 
 uint8_t io_read8(uint16_t port) {
