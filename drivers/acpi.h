@@ -1,5 +1,6 @@
 /* The little that Ringlet needs of ACPI: where memory-mapped PCI configuration space is, how to power
- * off, and where the power button is. Tables are read defensively: a pointer out of the readable memory ends the search. */
+ * off, and where the power button is. Tables are read defensively: a pointer out of the readable memory
+ * ends the search. */
 #ifndef DRIVERS_ACPI_H
 #define DRIVERS_ACPI_H
 

@@ -49,8 +49,9 @@ struct app {
 };
 
 /* Starts the workload and runs it until it is done: prints the ready event, a statistics line each
- * cfg->stats seconds, a stop event when the power button is pressed, and the result line. Call after stack_init(). Returns the exit status,
- * EXIT_STATUS_USAGE when it could not be started (the reason was logged). */
+ * cfg->stats seconds, a stop event when the power button is pressed, and the result line. Call after
+ * stack_init(). Returns the exit status, EXIT_STATUS_USAGE when it could not be started (the reason
+ * was logged). */
 enum exit_status app_run(const struct config *cfg, const struct app *app);
 
 #endif

@@ -26,7 +26,7 @@ def fault(t):
 
 @case()
 def fault_in_panic(t):
-    """A second fault, while the first is reported, ends the machine from ring 0; pvpanic is told there, too."""
+    """A second fault, while the first is reported, ends the machine from ring 0, after pvpanic is told."""
     t.need_program("nm")
     debugger = Debugger(t, halted=True)
     guest = t.guest("app=crash-test kind=divide",
