@@ -6,14 +6,14 @@ VERSION := 0.1
 CC := gcc
 CLANG := clang
 PYTHON := python3
-.DEFAULT_GOAL := image
+.DEFAULT_GOAL := kernel
 .DELETE_ON_ERROR:
 
 NEWLIB := $(B)/deps/newlib
 LWIP := $(B)/deps/lwip
 DEPS_STAMP := $(B)/deps/stamp
 
-# --- image ---------------------------------------------------------------------------------------
+# --- kernel --------------------------------------------------------------------------------------
 
 RING0_SRC := boot/pvh.c boot/paging.c boot/trap.c
 ASM_SRC := boot/entry.S net/status_page.S
@@ -40,7 +40,7 @@ PRINTF := -Dsnprintf=sniprintf -Dvsnprintf=vsniprintf
 RING0_CFLAGS := -mgeneral-regs-only -mno-red-zone -fno-builtin -fno-tree-loop-distribute-patterns
 NET_CPPFLAGS := -Inet -I$(LWIP)/src/include
 
-image: $(B)/ringlet.elf ## build/ringlet.elf, the bootable image (default)
+kernel: $(B)/ringlet.elf ## build/ringlet.elf, what -kernel boots (default)
 
 $(B)/ringlet.elf: $(B)/ringlet.debug.elf
 	@objcopy --strip-debug $< $@
@@ -79,6 +79,12 @@ $(B)/%.o: %.S Makefile | $(DEPS_STAMP)
 $(B)/net/status_page.o: net/status.html
 
 -include $(OBJ:.o=.d)
+
+# --- disk images ---------------------------------------------------------------------------------
+
+# Made anew each time, in a second: what they depend on includes the commit's time and CONFIG.
+image: $(B)/BOOTX64.EFI image-deps ## build/ringlet.img, .iso and .qcow2, which boot by UEFI; CONFIG=FILE goes in as ringlet.cfg
+	@tools/make-image --loader $< --output $(B) $(if $(CONFIG),--config $(CONFIG))
 
 # --- dependencies --------------------------------------------------------------------------------
 
@@ -216,7 +222,7 @@ $(foreach t,$(UNIT_TESTS),$(eval $(call unit_rule,$(t),gcc,$(CC)))$(eval $(call 
 # Passed on to tools/run-guest when given.
 export ACCEL MACHINE FIRMWARE RING MODE ARGS MEM NET APP NICS
 
-run: image run-deps ## Boot it and talk to it: APP= NET=user|tap ACCEL= MACHINE= RING= MODE= MEM= ARGS=
+run: kernel run-deps ## Boot it and talk to it: APP= NET=user|tap ACCEL= MACHINE= RING= MODE= MEM= ARGS=
 	@tools/run-guest --image $(B)/ringlet.elf
 
 # The load generator runs on the host. Its histogram is wrong by 0.8 % at most.
@@ -232,7 +238,7 @@ $(B)/core_trip: tests/e2e/core_trip.c Makefile | test-deps
 	@echo "  CC      $<"
 	@$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -Wconversion -pthread $< -o $@
 
-e2e: image $(B)/udp_load test-deps ## Boot the image in QEMU against real peers; T=PATTERN chooses tests
+e2e: kernel $(B)/udp_load test-deps ## Boot the image in QEMU against real peers; T=PATTERN chooses tests
 	@$(PYTHON) tests/e2e/run $(if $(T),-k $(T))
 
 test: check unit e2e ## Everything that CI runs
@@ -241,20 +247,22 @@ check: tests/check_includes.sh ## Layers, and the names and counts in docs/confo
 	@sh tests/check_includes.sh
 	@$(PYTHON) tests/check_conformance.py
 
-bench-boot: image test-deps ## Measure boot time and ring-0 instructions (reported, not asserted)
+bench-boot: kernel test-deps ## Measure boot time and ring-0 instructions (reported, not asserted)
 	@$(PYTHON) tests/e2e/bench_boot.py
 
-bench-notify: image $(B)/udp_load test-deps ## Measure what poll, irq and adaptive mode cost (12 minutes; needs root)
+bench-notify: kernel $(B)/udp_load test-deps ## Measure what poll, irq and adaptive mode cost (12 minutes; needs root)
 	@$(PYTHON) tests/e2e/bench_notify.py
 
-bench: image $(B)/core_trip test-deps ## Measure Ringlet against DPDK's virtio driver (half an hour; needs root)
+bench: kernel $(B)/core_trip test-deps ## Measure Ringlet against DPDK's virtio driver (half an hour; needs root)
 	@$(PYTHON) tests/e2e/bench_dpdk.py
 
-size: image ## Size of the image by component
+size: kernel ## Size of the kernel by component
 	@$(PYTHON) tools/image-size $(B)/ringlet.debug.elf $(B)/ringlet.map
 
 run-deps:
 	@tools/deps run
+image-deps:
+	@tools/deps image
 test-deps:
 	@tools/deps test
 
@@ -264,4 +272,5 @@ clean: ## Remove what was built, but not the dependencies
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: image deps unit run e2e test check bench bench-boot bench-notify size clean help run-deps test-deps
+.PHONY: kernel image deps unit run e2e test check bench bench-boot bench-notify size clean help image-deps run-deps \
+	test-deps
