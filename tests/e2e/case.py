@@ -44,13 +44,19 @@ PACKAGES = {
     "dpdk-testpmd": "dpdk-dev",
     "iperf": "iperf",
     "mcopy": "mtools",
+    "mformat": "mtools",
     "nm": "binutils",
     "ovs-vsctl": "openvswitch-switch-dpdk",
     "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk": "openvswitch-switch-dpdk",
     "ping": "iputils-ping",
     "sfdisk": "fdisk",
+    "qemu-img": "qemu-utils",
+    "/usr/sbin/sfdisk": "fdisk",
     "tcpdump": "tcpdump",
     "tshark": "tshark",
+    "virt-xml-validate": "libvirt-clients",
+    "xmllint": "libxml2-utils",
+    "xorriso": "xorriso",
 }
 
 _cases = []
@@ -110,6 +116,11 @@ class Test:
             if shutil.which(name):
                 return name
         raise Skip(f"{' or '.join(names)} is not installed (package {PACKAGES[names[0]]})")
+
+    def need_file(self, path, where_from):
+        if not os.path.exists(path):
+            raise Skip(f"{path} is not there ({where_from})")
+        return path
 
     def need_ipv6(self):
         if not os.path.exists("/proc/net/if_inet6"):
