@@ -257,7 +257,9 @@ class BridgePorts(SharedNet):
     def check(self):
         check_root("bridge:NAME", "makes a tap")
         check_interface("bridge", self._bridge)
-        if not os.path.isdir(f"/sys/class/net/{self._bridge}/bridge"):
+        found = subprocess.run(["ip", "-o", "link", "show", "dev", self._bridge, "type", "bridge"],
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+        if not found.stdout:
             raise Failure(EXIT_USAGE, f"--net bridge:{self._bridge}: it is no bridge")
 
     def netdev(self, i):
@@ -332,8 +334,11 @@ def check_one_nic(net, nics):
 
 
 def check_interface(kind, name):
-    if "/" in name or not os.path.exists(f"/sys/class/net/{name}"):
-        raise Failure(EXIT_USAGE, f"--net {kind}:{name}: no such network device")
+    # Not by /sys, which shows the network namespace in which it was mounted.
+    try:
+        socket.if_nametoindex(name)
+    except OSError:
+        raise Failure(EXIT_USAGE, f"--net {kind}:{name}: no such network device") from None
 
 
 def check_root(net, why):
