@@ -2,6 +2,7 @@
 import binascii
 import hashlib
 import os
+import re
 import struct
 import subprocess
 import tempfile
@@ -161,6 +162,22 @@ def contents(t, config):
     esp = os.path.join(extracted, "esp")
     output("xorriso", "-osirrox", "on", "-indev", iso, "-extract", "/efi.img", esp)
     assert read(esp) == read(disk)[2048 * SECTOR:][:os.path.getsize(esp)]
+
+
+@case(accel=None)
+def config_by_hand(t):
+    """The manual's commands put a configuration into an image, show it, and take it out again."""
+    where = make(t, config=b"old\n")
+    with open(os.path.join(ROOT, "docs", "manual.md"), encoding="utf-8") as f:
+        commands = re.findall(r"^    (m\w+) (.*ringlet\.img@@1M.*)$", f.read(), re.M)
+    assert [name for name, _ in commands] == ["mcopy", "mtype", "mdel"], commands
+    write(where, "ringlet.cfg", CONFIG)
+    shown = [subprocess.run([name, *words.replace("build/", "").split()], cwd=where, check=True,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=10).stdout
+             for name, words in commands]
+    assert shown == [b"", CONFIG, b""], shown
+    listing = output("mdir", "-b", "-i", os.path.join(where, IMAGES[0]) + "@@1M", "::/EFI/BOOT")
+    assert listing.split() == ["::/EFI/BOOT/BOOTX64.EFI"], listing
 
 
 @case(accel=None)
