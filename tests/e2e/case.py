@@ -44,7 +44,6 @@ PACKAGES = {
     "dpdk-testpmd": "dpdk-dev",
     "iperf": "iperf",
     "mcopy": "mtools",
-    "mformat": "mtools",
     "nm": "binutils",
     "ovs-vsctl": "openvswitch-switch-dpdk",
     "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk": "openvswitch-switch-dpdk",
