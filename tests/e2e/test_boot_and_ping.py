@@ -1,6 +1,8 @@
 """tools/boot-and-ping: that it passes on each network, and finds each fault."""
 import os
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 from xml.etree import ElementTree
@@ -8,7 +10,7 @@ from xml.etree import ElementTree
 import vhost
 from case import EITHER, case
 from guest import IMAGE, wait_until
-from tool import run_tool
+from tool import environment, run_tool, tool
 
 NAMES = ["boot", "ping", "tcp_echo", "udp_echo", "http", "exit"]
 
@@ -150,6 +152,34 @@ def no_address(t):
     result = Result(t, "--net", f"tap:{device.name}", within=ns.command())
     assert result.status == 1
     result.check_boot_failed("failure", "no IPv4 address")
+
+
+@case(accel=None, how=["TERM", "INT"])
+def interrupted(t, how):
+    """Ended from outside it takes QEMU and its namespace along."""
+    t.need_namespace()
+    process = subprocess.Popen([tool("boot-and-ping"), "--image", IMAGE, "--net", "tap", "--", "-S"],
+                               env=environment(), stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    t.stack.callback(process.wait)
+    t.stack.callback(process.terminate)
+    children = f"/proc/{process.pid}/task/{process.pid}/children"
+
+    def qemu():
+        """Its process, once it is QEMU and no longer what starts it in the namespace."""
+        with open(children, encoding="ascii") as f:
+            for pid in f.read().split():
+                with open(f"/proc/{pid}/cmdline", "rb") as command:
+                    if command.read().startswith(b"qemu-system"):
+                        return pid
+        return None
+
+    pid = wait_until(qemu, 10, "QEMU")
+    assert os.path.exists(f"/run/netns/ringlet-{process.pid}")
+    process.send_signal(getattr(signal, "SIG" + how))
+    assert process.wait(10) == 128 + getattr(signal, "SIG" + how)
+    assert not os.path.exists(f"/proc/{pid}"), "QEMU runs on"
+    assert not os.path.exists(f"/run/netns/ringlet-{process.pid}"), "the namespace is still there"
 
 
 @case()

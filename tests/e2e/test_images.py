@@ -3,6 +3,7 @@ import binascii
 import hashlib
 import os
 import re
+import shutil
 import struct
 import subprocess
 import tempfile
@@ -10,7 +11,7 @@ import uuid
 
 from case import Skip, case
 from guest import ROOT
-from tool import run_tool
+from tool import environment, run_tool
 from traffic import pattern
 
 IMAGES = ("ringlet.img", "ringlet.iso", "ringlet.qcow2")
@@ -222,6 +223,24 @@ def mistakes(t):
     done = run_tool("make-image", "--loader", big, "--output", where)
     assert done.returncode == 1 and "full" in done.stderr.lower(), done
     assert not set(os.listdir(where)) & set(IMAGES), os.listdir(where)
+
+
+@case(accel=None, limit=240)
+def whole_build(t):
+    """A build in another directory makes the same kernel and the same loader, down to the last byte."""
+    ours = read(t.need_file(LOADER, "make image builds it"))
+    other = os.path.join(folder(t), "build")
+    for part in ("lwip", "newlib"):
+        shutil.copytree(os.path.join(ROOT, "build", "deps", part), os.path.join(other, "deps", part),
+                        ignore=shutil.ignore_patterns("*.o", "*.d"))
+    write(os.path.join(other, "deps"), "stamp", b"")
+    done = subprocess.run(["make", "-s", "-j2", "-C", ROOT, f"B={other}", f"{other}/BOOTX64.EFI"],
+                          env=environment(), text=True, check=False, timeout=220,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout[-500:]
+    assert read(os.path.join(other, "BOOTX64.EFI")) == ours
+    assert read(os.path.join(other, "ringlet.elf")) == read(os.path.join(ROOT, "build", "ringlet.elf"))
 
 
 @case(accel=None, limit=120, image=IMAGES, machine=["q35", "pc"])
