@@ -115,6 +115,27 @@ def dry_run_of_networks(t):
     assert len(macs) == 2, macs
 
 
+@case(accel=None)
+def dry_run_of_images(t):
+    """What the file holds decides how it is booted; the words go where the guest finds them."""
+    folder = t.stack.enter_context(tempfile.TemporaryDirectory(prefix="ringlet-e2e-"))
+    path = os.path.join(folder, "a,b")
+    for at, magic, drive in ((0, b"QFI\xfb", "format=qcow2,snapshot=on"),
+                             (512, b"EFI PART", "format=raw,snapshot=on"),
+                             (0x8001, b"CD001", "format=raw,media=cdrom,readonly=on")):
+        with open(path, "wb") as f:
+            f.write(bytes(at) + magic + bytes(64))
+        t.need_file("/usr/share/ovmf/OVMF.fd", "package ovmf")
+        words = shlex.split(run("--dry-run", "--image", path, "--args", "ip=1.2.3.4/8,off").stdout)
+        name = path.replace(",", ",,")
+        assert f"file={name},if=none,id=disk,{drive}" in words, words
+        assert "name=opt/ringlet/cmdline,string=ip=1.2.3.4/8,,off" in words, words
+        assert words[words.index("-m") + 1] == "256M" and "-kernel" not in words, words
+        for option, value in (("--firmware", "qboot"), ("--machine", "microvm")):
+            done = run("--image", path, option, value)
+            assert done.returncode == 2 and f"{option} {value}" in done.stderr, done
+
+
 MISTAKES = [
     (["--net", "tap:none0"], "tap:none0"), (["--net", "bridge:none0"], "bridge:none0"),
     (["--net", "bridge:lo"], "bridge:lo"), (["--net", "bridge:"], "--net bridge:"),
