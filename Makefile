@@ -39,6 +39,8 @@ CPPFLAGS = -nostdinc -isystem $(GCC_INCLUDE) -isystem $(NEWLIB)/include -I. \
 PRINTF := -Dsnprintf=sniprintf -Dvsnprintf=vsniprintf
 RING0_CFLAGS := -mgeneral-regs-only -mno-red-zone -fno-builtin -fno-tree-loop-distribute-patterns
 NET_CPPFLAGS := -Inet -I$(LWIP)/src/include
+# lwIP's assertions name their file: by a name that is the same wherever $(B) is.
+LWIP_NAMES := -fmacro-prefix-map=$(LWIP)=lwip
 
 kernel: $(B)/ringlet.elf ## build/ringlet.elf, what -kernel boots (default)
 
@@ -69,7 +71,7 @@ $(B)/lib/%.o: lib/%.c Makefile | $(DEPS_STAMP)
 $(B)/net/%.o: net/%.c Makefile | $(DEPS_STAMP)
 	$(call compile,$(WARN) $(PRINTF) $(NET_CPPFLAGS))
 $(B)/deps/lwip/%.o: $(B)/deps/lwip/%.c net/lwipopts.h net/arch/cc.h Makefile | $(DEPS_STAMP)
-	$(call compile,-Wall -fno-delete-null-pointer-checks $(PRINTF) $(NET_CPPFLAGS))
+	$(call compile,-Wall -fno-delete-null-pointer-checks $(LWIP_NAMES) $(PRINTF) $(NET_CPPFLAGS))
 # A peer can reach its assertions; net/arch/cc.h has the reason why they can go.
 $(B)/deps/lwip/src/apps/lwiperf/lwiperf.o: CFLAGS += -DLWIP_NOASSERT
 $(B)/%.o: %.S Makefile | $(DEPS_STAMP)
