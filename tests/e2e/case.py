@@ -50,7 +50,6 @@ PACKAGES = {
     "ping": "iputils-ping",
     "sfdisk": "fdisk",
     "qemu-img": "qemu-utils",
-    "/usr/sbin/sfdisk": "fdisk",
     "tcpdump": "tcpdump",
     "tshark": "tshark",
     "virt-xml-validate": "libvirt-clients",

@@ -34,7 +34,7 @@ def fake_loader(machine=0x8664, subsystem=10, seed=0):
 
 
 def need_programs(t):
-    for name in ("mcopy", "qemu-img", "xorriso", "/usr/sbin/sfdisk"):
+    for name in ("mcopy", "qemu-img", "xorriso", "sfdisk"):
         t.need_program(name)
 
 
