@@ -15,7 +15,7 @@ DEPS_STAMP := $(B)/deps/stamp
 
 # --- kernel --------------------------------------------------------------------------------------
 
-RING0_SRC := boot/pvh.c boot/paging.c boot/trap.c
+RING0_SRC := boot/pvh.c boot/memory.c boot/start.c boot/paging.c boot/trap.c
 ASM_SRC := boot/entry.S net/status_page.S
 DRIVER_SRC := $(sort $(wildcard drivers/*.c))
 LIB_SRC := $(sort $(wildcard lib/*.c))

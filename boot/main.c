@@ -54,6 +54,7 @@ static void print_boot_event(void) {
     struct json j;
     json_event(&j, text, sizeof(text), "boot");
     json_string(&j, "version", RINGLET_VERSION);
+    json_string(&j, "boot", boot_info.path == BOOT_UEFI ? "uefi" : "pvh");
     json_string(&j, "machine", pci_machine());
     json_string(&j, "accelerator", accelerator());
     json_u64(&j, "memory_mib", memory_mib());
@@ -86,12 +87,15 @@ static void check_boot(void) {
 }
 
 static void init_acpi(void) {
-    const struct acpi_window windows[ACPI_WINDOW_COUNT] = {
+    struct acpi_window windows[BOOT_ACPI_MAX + 2] = {
         {BOOT_ROM_START, BOOT_ROM_END},
-        {boot_info.acpi_start, boot_info.acpi_end},
         {boot_info.arena_base, boot_info.arena_base + boot_info.arena_size},
     };
-    acpi_init(boot_info.rsdp, windows);
+    unsigned count = 2;
+    for (uint32_t i = 0; i < boot_info.acpi_count; i++) {
+        windows[count++] = (struct acpi_window){boot_info.acpi[i].start, boot_info.acpi[i].end};
+    }
+    acpi_init(boot_info.rsdp, windows, count);
 }
 
 static void init_config(struct config *config) {

@@ -2,6 +2,7 @@
  * code; PCI Firmware 3.2, 4.1.2 MCFG. */
 #include "drivers/acpi.h"
 
+#include "lib/assert.h"
 #include "lib/log.h"
 
 #include <string.h>
@@ -27,15 +28,18 @@ enum {
 };
 
 static uint64_t root;
-static struct acpi_window readable[ACPI_WINDOW_COUNT];
+static struct acpi_window readable[ACPI_WINDOWS_MAX];
+static unsigned readable_count;
 
-void acpi_init(uint64_t rsdp, const struct acpi_window windows[ACPI_WINDOW_COUNT]) {
+void acpi_init(uint64_t rsdp, const struct acpi_window *windows, unsigned count) {
+    ASSERT(count <= ACPI_WINDOWS_MAX);
     root = rsdp;
-    memcpy(readable, windows, sizeof(readable));
+    readable_count = count;
+    memcpy(readable, windows, count * sizeof(*windows));
 }
 
 const uint8_t *acpi_memory(uint64_t addr, uint64_t len) {
-    for (unsigned i = 0; i < ACPI_WINDOW_COUNT; i++) {
+    for (unsigned i = 0; i < readable_count; i++) {
         if (addr != 0 && addr >= readable[i].start && addr < readable[i].end &&
             len <= readable[i].end - addr) {
             return (const uint8_t *)addr;

@@ -6,15 +6,15 @@
 
 #include "lib/util.h"
 
-/* Memory that may be read: [start, end), two windows. */
+/* Memory that may be read: [start, end). */
 struct acpi_window {
     uint64_t start, end;
 };
 
-enum { ACPI_WINDOW_COUNT = 3 };
+enum { ACPI_WINDOWS_MAX = 16 };
 
-/* Registers the readable windows and the root pointer (0: there is no ACPI). */
-void acpi_init(uint64_t rsdp, const struct acpi_window windows[ACPI_WINDOW_COUNT]);
+/* Registers the readable windows, at most ACPI_WINDOWS_MAX, and the root pointer (0: there is no ACPI). */
+void acpi_init(uint64_t rsdp, const struct acpi_window *windows, unsigned count);
 
 /* The len bytes at a physical address if one of the windows holds them all, NULL otherwise. For tables of
  * firmware in general, the pointers to which are not to be trusted. */
