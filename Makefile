@@ -82,6 +82,38 @@ $(B)/net/status_page.o: net/status.html
 
 -include $(OBJ:.o=.d)
 
+# --- UEFI application ----------------------------------------------------------------------------
+
+# One position-independent program of GNU-EFI, which holds the kernel's file. It lies wherever firmware puts it (-fpic),
+# and firmware takes interrupts on its stack (-mno-red-zone).
+UEFI_SRC := boot/uefi_jump.S boot/uefi.c boot/load_options.c boot/memory.c lib/config.c lib/log.c \
+	lib/newlib_stubs.c
+UEFI_OBJ := $(patsubst %,$(B)/uefi/%.o,$(basename $(UEFI_SRC)))
+UEFI_CFLAGS := $(filter-out -fno-pic -fno-pie,$(CFLAGS)) -fpic -fvisibility=hidden -fshort-wchar \
+	-mno-red-zone -maccumulate-outgoing-args -DGNU_EFI_USE_MS_ABI -isystem /usr/include/efi \
+	-isystem /usr/include/efi/x86_64
+UEFI_SECTIONS := .text .sdata .data .rodata .dynamic .dynsym .rel .rela .rel.* .rela.* .reloc
+
+$(B)/BOOTX64.EFI: $(B)/uefi/ringlet.so ## build/BOOTX64.EFI, the same kernel as a UEFI application
+	@objcopy $(patsubst %,-j '%',$(UEFI_SECTIONS)) --target efi-app-x86_64 --subsystem=10 $< $@
+
+$(B)/uefi/ringlet.so: $(UEFI_OBJ) $(NEWLIB)/lib/libc.a linker/uefi.ld
+	@ld -nostdlib -pie --no-dynamic-linker --gc-sections -z nocombreloc -z noexecstack -z text \
+	    -T linker/uefi.ld -o $@ /usr/lib/crt0-efi-x86_64.o $(UEFI_OBJ) \
+	    -L/usr/lib -lgnuefi -lefi $(NEWLIB)/lib/libc.a $(GCC_LIB)
+	@echo "  LD      $@"
+
+$(B)/uefi/%.o: %.c Makefile | $(DEPS_STAMP)
+	@mkdir -p $(@D)
+	@echo "  CC      $< (uefi)"
+	@$(CC) $(UEFI_CFLAGS) $(WARN) $(PRINTF) $(CPPFLAGS) -c $< -o $@
+$(B)/uefi/boot/uefi_jump.o: boot/uefi_jump.S boot/uefi_jump.h $(B)/ringlet.elf Makefile
+	@mkdir -p $(@D)
+	@echo "  AS      $<"
+	@$(CC) -I. -DKERNEL='"$(B)/ringlet.elf"' -c $< -o $@
+
+-include $(UEFI_OBJ:.o=.d)
+
 # --- disk images ---------------------------------------------------------------------------------
 
 # Made anew each time, in a second: what they depend on includes the commit's time and CONFIG.
