@@ -94,14 +94,20 @@ UEFI_CFLAGS := $(filter-out -fno-pic -fno-pie,$(CFLAGS)) -fpic -fvisibility=hidd
 	-isystem /usr/include/efi/x86_64
 UEFI_SECTIONS := .text .sdata .data .rodata .dynamic .dynsym .rel .rela .rel.* .rela.* .reloc
 
-$(B)/BOOTX64.EFI: $(B)/uefi/ringlet.so ## build/BOOTX64.EFI, the same kernel as a UEFI application
-	@objcopy $(patsubst %,-j '%',$(UEFI_SECTIONS)) --target efi-app-x86_64 --subsystem=10 $< $@
+# $(call uefi_link,OBJECTS) links them, and makes a PE file of that.
+define uefi_link
+@ld -nostdlib -pie --no-dynamic-linker --gc-sections -z nocombreloc -z noexecstack -z text \
+    -T linker/uefi.ld -o $@.so /usr/lib/crt0-efi-x86_64.o $(1) -L/usr/lib -lgnuefi -lefi \
+    $(NEWLIB)/lib/libc.a $(GCC_LIB)
+@objcopy $(patsubst %,-j '%',$(UEFI_SECTIONS)) --target efi-app-x86_64 --subsystem=10 $@.so $@
+@echo "  LD      $@"
+endef
 
-$(B)/uefi/ringlet.so: $(UEFI_OBJ) $(NEWLIB)/lib/libc.a linker/uefi.ld
-	@ld -nostdlib -pie --no-dynamic-linker --gc-sections -z nocombreloc -z noexecstack -z text \
-	    -T linker/uefi.ld -o $@ /usr/lib/crt0-efi-x86_64.o $(UEFI_OBJ) \
-	    -L/usr/lib -lgnuefi -lefi $(NEWLIB)/lib/libc.a $(GCC_LIB)
-	@echo "  LD      $@"
+uefi: $(B)/BOOTX64.EFI ## build/BOOTX64.EFI, the same kernel as a UEFI application
+$(B)/BOOTX64.EFI: $(UEFI_OBJ) $(NEWLIB)/lib/libc.a linker/uefi.ld
+	$(call uefi_link,$(UEFI_OBJ))
+$(B)/uefi/occupy.efi: $(B)/uefi/tests/e2e/uefi_occupy.o linker/uefi.ld
+	$(call uefi_link,$<)
 
 $(B)/uefi/%.o: %.c Makefile | $(DEPS_STAMP)
 	@mkdir -p $(@D)
@@ -167,6 +173,8 @@ UNIT_test_vq_device := $(MODEL_VQ)
 UNIT_test_vq_device_rules := $(MODEL_VQ)
 UNIT_test_vq_device_packed := $(MODEL_VQ)
 UNIT_test_config := lib/config.c
+UNIT_test_load_options := boot/load_options.c
+UNIT_test_memory := boot/memory.c
 UNIT_test_json := lib/json.c lib/log.c
 UNIT_test_pktbuf := lib/pktbuf.c lib/dma.c
 UNIT_test_histogram := lib/histogram.c
@@ -272,7 +280,7 @@ $(B)/core_trip: tests/e2e/core_trip.c Makefile | test-deps
 	@echo "  CC      $<"
 	@$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -Wconversion -pthread $< -o $@
 
-e2e: kernel $(B)/udp_load test-deps ## Boot the image in QEMU against real peers; T=PATTERN chooses tests
+e2e: kernel $(B)/BOOTX64.EFI $(B)/uefi/occupy.efi $(B)/udp_load test-deps ## Boot the image in QEMU against real peers; T=PATTERN chooses tests
 	@$(PYTHON) tests/e2e/run $(if $(T),-k $(T))
 
 test: check unit e2e ## Everything that CI runs
@@ -306,5 +314,5 @@ clean: ## Remove what was built, but not the dependencies
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: kernel image deps unit run e2e test check bench bench-boot bench-notify size clean help image-deps run-deps \
-	test-deps
+.PHONY: kernel uefi image deps unit run e2e test check bench bench-boot bench-notify size clean help image-deps \
+	run-deps test-deps

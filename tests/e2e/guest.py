@@ -15,6 +15,8 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 IMAGE = os.environ.get("IMAGE") or os.path.join(ROOT, "build", "ringlet.elf")
+UEFI_IMAGE = os.path.join(ROOT, "build", "BOOTX64.EFI")
+OVMF = "/usr/share/ovmf/OVMF.fd"
 RUN_GUEST = os.path.join(ROOT, "tools", "run-guest")
 QEMU = "qemu-system-x86_64"
 
@@ -41,6 +43,17 @@ def kvm_error():
     return None
 
 
+def ovmf_error(accel):
+    """Why OVMF cannot be used with that accelerator, None when it can."""
+    if not os.path.exists(OVMF):
+        return f"{OVMF} is not installed (package ovmf)"
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as f:
+        flags = next((line.split() for line in f if line.startswith("flags")), [])
+    if accel == "kvm" and not {"vmx", "svm"} & set(flags):
+        return "KVM without VMX or SVM emulates ring 0, and does not know all that OVMF does there"
+    return None
+
+
 def wait_until(check, limit, what):
     """Polls check() until it returns something true, and returns that."""
     deadline = time.monotonic() + limit
@@ -62,14 +75,17 @@ def cpu_options(accel):
     return ["-cpu", "max", "-smp", "1,maxcpus=2"]
 
 
-def qemu_command(accel, machine, firmware, mem, nics, words, extra, debug_exit):
-    """`nics` is a list of (network, device options or None for no device)."""
+def qemu_command(accel, machine, firmware, mem, nics, words, extra, debug_exit, disk=None):
+    """`nics` is a list of (network, device options or None for no device). `disk`, a directory that
+    becomes a FAT volume or the file of a raw disk: boots from that instead of -kernel."""
     command = [QEMU, "-nodefaults", "-no-user-config", "-display", "none",
                "-machine", MACHINES[machine], "-accel", accel, *cpu_options(accel), "-m", mem,
                "-serial", "stdio"]
     if debug_exit:
         command += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
-    if firmware == "qboot":
+    if firmware == "ovmf":
+        command += ["-bios", OVMF]
+    elif firmware == "qboot":
         command += ["-bios", "qboot.rom"]
     elif machine == "microvm":
         command += ["-bios", "bios-microvm.bin"]
@@ -78,15 +94,31 @@ def qemu_command(accel, machine, firmware, mem, nics, words, extra, debug_exit):
         command += ["-netdev", network.netdev(i)]
         options = "," + options if options else ""
         command += ["-device", f"virtio-net-pci,netdev=n{i},id=nic{i},romfile={options}"]
+    if disk is not None:
+        file = f"fat:{disk}" if os.path.isdir(disk) else disk
+        return command + ["-drive", f"file={file},format=raw,if=none,id=disk,readonly=on",
+                          "-device", "virtio-blk-pci,drive=disk,bootindex=9"]
     command += ["-kernel", IMAGE]
     return command + (["-append", words] if words else [])
 
 
+def uefi_folder(folder, words):
+    """Fills a directory with what firmware boots, and with the words as configuration file."""
+    boot = os.path.join(folder, "EFI", "BOOT")
+    os.makedirs(boot)
+    shutil.copy(UEFI_IMAGE, boot)
+    if words:
+        with open(os.path.join(boot, "ringlet.cfg"), "w", encoding="utf-8") as f:
+            f.write(words)
+    return folder
+
+
 class Guest:
-    """One run of the image in QEMU."""
+    """One run of the image in QEMU. With firmware="ovmf" it boots from `disk` (see qemu_command()), by
+    default from a directory with the UEFI application and the words in ringlet.cfg."""
 
     def __init__(self, accel, words="", nics=(), machine="q35", firmware="qboot", mem="64M",
-                 extra=(), namespace=None, reboots=False, debug_exit=True):
+                 extra=(), namespace=None, reboots=False, debug_exit=True, disk=None):
         self.accel = accel
         self.lines = []      # console lines, complete ones
         self.bad_json = []   # lines that start like JSON and are not
@@ -96,7 +128,9 @@ class Guest:
         self._closed = False  # the console reached its end
         self._qmp = None
         self._dir = tempfile.mkdtemp(prefix="ringlet-e2e-")
-        command = qemu_command(accel, machine, firmware, mem, nics, words, extra, debug_exit)
+        if firmware == "ovmf" and disk is None:
+            disk = uefi_folder(os.path.join(self._dir, "disk"), words)
+        command = qemu_command(accel, machine, firmware, mem, nics, words, extra, debug_exit, disk)
         command += ["-qmp", f"unix:{self._dir}/qmp,server=on,wait=off"]
         command += [] if reboots else ["-no-reboot"]
         if namespace is not None:
