@@ -84,10 +84,10 @@ $(B)/net/status_page.o: net/status.html
 
 # --- UEFI application ----------------------------------------------------------------------------
 
-# One position-independent program of GNU-EFI, which holds the kernel's file. It lies wherever firmware puts it (-fpic),
-# and firmware takes interrupts on its stack (-mno-red-zone).
-UEFI_SRC := boot/uefi_jump.S boot/uefi.c boot/load_options.c boot/memory.c lib/config.c lib/log.c \
-	lib/newlib_stubs.c
+# A position-independent program made with GNU-EFI, which holds the kernel's file. It lies wherever firmware
+# puts it (-fpic), and firmware takes interrupts on its stack (-mno-red-zone).
+UEFI_SRC := boot/uefi_enter.S boot/uefi_jump.c boot/uefi.c boot/load_options.c boot/memory.c lib/config.c \
+	lib/log.c lib/newlib_stubs.c
 UEFI_OBJ := $(patsubst %,$(B)/uefi/%.o,$(basename $(UEFI_SRC)))
 UEFI_CFLAGS := $(filter-out -fno-pic -fno-pie,$(CFLAGS)) -fpic -fvisibility=hidden -fshort-wchar \
 	-mno-red-zone -maccumulate-outgoing-args -DGNU_EFI_USE_MS_ABI -isystem /usr/include/efi \
@@ -106,14 +106,16 @@ endef
 uefi: $(B)/BOOTX64.EFI ## build/BOOTX64.EFI, the same kernel as a UEFI application
 $(B)/BOOTX64.EFI: $(UEFI_OBJ) $(NEWLIB)/lib/libc.a linker/uefi.ld
 	$(call uefi_link,$(UEFI_OBJ))
-$(B)/uefi/occupy.efi: $(B)/uefi/tests/e2e/uefi_occupy.o linker/uefi.ld
+# Applications that the end-to-end tests need beside it.
+UEFI_TESTS := $(B)/uefi/occupy.efi $(B)/uefi/stale.efi
+$(UEFI_TESTS): $(B)/uefi/%.efi: $(B)/uefi/tests/e2e/uefi_%.o linker/uefi.ld
 	$(call uefi_link,$<)
 
 $(B)/uefi/%.o: %.c Makefile | $(DEPS_STAMP)
 	@mkdir -p $(@D)
 	@echo "  CC      $< (uefi)"
 	@$(CC) $(UEFI_CFLAGS) $(WARN) $(PRINTF) $(CPPFLAGS) -c $< -o $@
-$(B)/uefi/boot/uefi_jump.o: boot/uefi_jump.S boot/uefi_jump.h $(B)/ringlet.elf Makefile
+$(B)/uefi/boot/uefi_enter.o: boot/uefi_enter.S boot/uefi_jump.h $(B)/ringlet.elf Makefile
 	@mkdir -p $(@D)
 	@echo "  AS      $<"
 	@$(CC) -I. -DKERNEL='"$(B)/ringlet.elf"' -c $< -o $@
@@ -280,7 +282,7 @@ $(B)/core_trip: tests/e2e/core_trip.c Makefile | test-deps
 	@echo "  CC      $<"
 	@$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -Wconversion -pthread $< -o $@
 
-e2e: kernel $(B)/BOOTX64.EFI $(B)/uefi/occupy.efi $(B)/udp_load test-deps ## Boot the image in QEMU against real peers; T=PATTERN chooses tests
+e2e: kernel uefi $(UEFI_TESTS) $(B)/udp_load test-deps ## Boot the image in QEMU against real peers; T=PATTERN chooses tests
 	@$(PYTHON) tests/e2e/run $(if $(T),-k $(T))
 
 test: check unit e2e ## Everything that CI runs

@@ -1,7 +1,7 @@
 /* The UEFI application (UEFI 2.10): the kernel, and the loader that starts it from firmware.
  *
  * The loader fills struct boot_info, checks the configuration while firmware's console can still show what
- * is wrong with it, ends boot services, and enters the kernel through uefi_jump.S. The kernel is linked at
+ * is wrong with it, ends boot services, and enters the kernel through uefi_enter.S. The kernel is linked at
  * fixed addresses, where boot services may still have memory, so it is put there after their end. Runtime
  * services are not used after that: the kernel neither maps them nor overwrites their memory.
  *
@@ -16,11 +16,9 @@
 #include "lib/exit.h"
 #include "lib/io.h"
 #include "lib/log.h"
-#include "lib/mmio.h"
 
 #include <efi.h>
 #include <efilib.h>
-#include <elf.h>
 #include <string.h>
 
 #define TWO_MIB (2ull << 20)
@@ -37,7 +35,7 @@ enum {
 
 static struct boot_info info;
 static struct memory_range kernel; /* all that it takes */
-static bool leaving;               /* ExitBootServices() was called: boot services must not be */
+static bool leaving;               /* ExitBootServices() was called, no other service may be */
 
 /* The memory map as of the last GetMemoryMap(), and ranges found in it. */
 static struct {
@@ -139,8 +137,7 @@ static void read_config_text(EFI_FILE_HANDLE file) {
 /* Returns false when there is none. */
 static bool read_config_file(EFI_FILE_HANDLE root, CHAR16 *path) {
     EFI_FILE_HANDLE file;
-    const EFI_STATUS status = path != NULL ? root->Open(root, &file, path, EFI_FILE_MODE_READ, 0)
-                                           : EFI_NOT_FOUND;
+    const EFI_STATUS status = root->Open(root, &file, path, EFI_FILE_MODE_READ, 0);
     if (status == EFI_NOT_FOUND) {
         return false;
     }
@@ -156,7 +153,8 @@ static bool read_config_file(EFI_FILE_HANDLE root, CHAR16 *path) {
 static void find_config_file(const EFI_LOADED_IMAGE *image) {
     EFI_FILE_HANDLE root = image->DeviceHandle != NULL ? LibOpenRoot(image->DeviceHandle) : NULL;
     if (root != NULL) {
-        if (!read_config_file(root, path_beside(image))) {
+        CHAR16 *beside = path_beside(image);
+        if (beside == NULL || !read_config_file(root, beside)) {
             read_config_file(root, L"\\" CONFIG_FILE);
         }
         root->Close(root);
@@ -238,8 +236,9 @@ static _Noreturn void fail_kernel_range(void) {
          (unsigned long long)kernel.start, (unsigned long long)kernel.end);
 }
 
+/* Where there are more ranges than that, no table is found in the rest. */
 static void plan_acpi(void) {
-    const unsigned count = collect(is_acpi, TWO_MIB);
+    const unsigned count = collect(is_acpi, TWO_MIB); /* all of a 2 MiB page becomes readable */
     info.acpi_count = 0;
     for (unsigned i = 0; i < count && info.acpi_count < BOOT_ACPI_MAX; i++) {
         const struct memory_range range = {max_u64(map.ranges[i].start, TWO_MIB),
@@ -301,46 +300,20 @@ static void map_update(void) {
 
 /* ---- Start of the kernel ---- */
 
-/* Where the kernel waits for its place: uefi_jump, boot_info, and its file, in one block. */
+/* Takes memory in which the kernel waits for its place, outside of that. */
 static struct uefi_jump *stage_kernel(void) {
-    const Elf64_Ehdr *elf = (const void *)uefi_kernel;
-    const Elf64_Phdr *segment = (const void *)(uefi_kernel + elf->e_phoff);
-    const size_t file_size = (size_t)(uefi_kernel_end - uefi_kernel);
-    const size_t size = sizeof(struct uefi_jump) + sizeof(info) + file_size;
     EFI_PHYSICAL_ADDRESS block = FOUR_GIB - 1;
-    if (EFI_ERROR(BS->AllocatePages(AllocateMaxAddress, EfiLoaderCode, EFI_SIZE_TO_PAGES(size),
-                                    &block))) {
-        fail("boot: firmware has no memory for the kernel's file, %zu bytes", size);
-    }
-    struct uefi_jump *jump = (void *)block;
-    const uint32_t file = (uint32_t)(block + sizeof(*jump) + sizeof(info));
-
-    *jump = (struct uefi_jump){
-        .gdt = {0, 0x00cf9b000000ffff, 0x00cf93000000ffff}, /* code and data, 32 bit, ring 0 */
-        .gdt_limit = sizeof(jump->gdt) - 1,
-        .gdt_base = (uintptr_t)jump->gdt,
-        .entry = (uint32_t)elf->e_entry,
-        .info = (uint32_t)(block + sizeof(*jump)),
-    };
-    memcpy(jump->code, uefi_jump_start, (size_t)(uefi_jump_end - uefi_jump_start));
-    memcpy((void *)(uintptr_t)file, uefi_kernel, file_size);
-    kernel = (struct memory_range){UINT64_MAX, 0};
-    for (unsigned i = 0; i < elf->e_phnum; i++, segment++) {
-        if (segment->p_type == PT_LOAD) {
-            ASSERT(jump->copy_count < UEFI_JUMP_COPIES_MAX);
-            jump->copies[jump->copy_count++] = (struct uefi_copy){
-                file + (uint32_t)segment->p_offset, (uint32_t)segment->p_paddr,
-                (uint32_t)segment->p_filesz, (uint32_t)(segment->p_memsz - segment->p_filesz)};
-            kernel.start = min_u64(kernel.start, segment->p_paddr);
-            kernel.end = max_u64(kernel.end, segment->p_paddr + segment->p_memsz);
-        }
-    }
+    kernel = uefi_jump_kernel();
     kernel.end = align_up(kernel.end, TWO_MIB); /* it maps the whole of its last page */
-    if (block < kernel.end) {
+    if (EFI_ERROR(BS->AllocatePages(AllocateMaxAddress, EfiLoaderCode,
+                                    EFI_SIZE_TO_PAGES(uefi_jump_size()), &block))) {
+        fail("boot: firmware has no memory for the kernel, %zu bytes", uefi_jump_size());
+    }
+    if (block < kernel.end) { /* firmware gives the highest that it has */
         fail("boot: the memory is too little: none is free above %#llx",
              (unsigned long long)kernel.end);
     }
-    return jump;
+    return uefi_jump_prepare(block);
 }
 
 /* The map's key is stale when firmware has changed it meanwhile, also on the way out (7.4.6). */
@@ -356,28 +329,6 @@ static void end_boot_services(EFI_HANDLE image) {
         }
     }
     stop(EXIT_STATUS_USAGE);
-}
-
-/* What firmware used its local APIC for must not interrupt the kernel, which does not touch it when it
- * polls. Intel SDM volume 3, 11.4.7.2: while it is off by software all local interrupts are masked. */
-static void quiet_lapic(void) {
-    enum {
-        MSR_APIC_BASE = 0x1b, X2APIC = 1 << 10, APIC_ON = 1 << 11,
-        TASK_PRIORITY = 0x80, SPURIOUS = 0xf0, TIMER_INITIAL = 0x380,
-    };
-    uint32_t low, high;
-    __asm__ volatile("cli");
-    __asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(MSR_APIC_BASE));
-    if ((low & X2APIC) != 0) { /* to the mode that the kernel knows, by way of off (11.12.5.1) */
-        const uint32_t off = low & ~(uint32_t)(X2APIC | APIC_ON);
-        __asm__ volatile("wrmsr" : : "a"(off), "d"(high), "c"(MSR_APIC_BASE));
-        __asm__ volatile("wrmsr" : : "a"(off | APIC_ON), "d"(high), "c"(MSR_APIC_BASE));
-    } else if ((low & APIC_ON) != 0) {
-        const uintptr_t base = low & ~0xfffu;
-        mmio_write32(base + TIMER_INITIAL, 0);
-        mmio_write32(base + SPURIOUS, UINT8_MAX);
-        mmio_write32(base + TASK_PRIORITY, 0);
-    }
 }
 
 EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *table);
@@ -400,8 +351,5 @@ EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *table) {
     find_acpi();
     struct uefi_jump *jump = stage_kernel();
     end_boot_services(handle);
-    quiet_lapic();
-    memcpy((void *)(uintptr_t)jump->info, &info, sizeof(info));
-    ((void (*)(struct uefi_jump *))(uintptr_t)jump->code)(jump);
-    return EFI_LOAD_ERROR; /* not reached */
+    uefi_jump_run(jump, &info);
 }

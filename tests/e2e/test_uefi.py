@@ -12,6 +12,7 @@ from networks import UserNet
 from traffic import Pinger, pattern, tcp_echo, udp_answers, udp_echo, udp_socket
 
 OCCUPY = os.path.join(ROOT, "build", "uefi", "occupy.efi")
+STALE = os.path.join(ROOT, "build", "uefi", "stale.efi")
 MACHINES = ["pc", "q35"]
 
 STATIC = "ip=10.0.2.15/24"
@@ -188,10 +189,10 @@ def file_is_directory(t):
 
 @case(accel=TCG)
 def little_memory(t):
-    """No piece of memory between what firmware keeps is large enough."""
-    taken = " ".join(f"{mib << 20:x}" for mib in range(8, 64))
-    guest = boot_from_shell(t, f"""fs0:
-        occupy.efi {taken}
+    """No piece of memory between what firmware keeps is large enough. OVMF itself needs more than would
+    be too little, and has a piece of 12 MiB at 9 MiB, from which it unpacked itself."""
+    guest = boot_from_shell(t, """fs0:
+        occupy.efi 1000000 1520000
         ringlet.efi""", {"ringlet.efi": UEFI_IMAGE, "occupy.efi": OCCUPY}, mem="48M")
     refuses(guest, "memory is too little: 9 MiB in one piece")
 
@@ -203,6 +204,20 @@ def occupied(t):
         occupy.efi 300000
         ringlet.efi""", {"ringlet.efi": UEFI_IMAGE, "occupy.efi": OCCUPY})
     refuses(guest, "firmware keeps memory that the kernel needs: 0x300000 to 0x301000")
+
+
+@case(accel=TCG, changes=[1, 3, 100])
+def stale_map(t, changes):
+    """The memory map changes between the look at it and the end of boot services: once more. A firmware
+    that never stops ends the machine; the console is gone by then."""
+    guest = boot_from_shell(t, f"""fs0:
+        stale.efi {changes}""", {"ringlet.efi": UEFI_IMAGE, "stale.efi": STALE,
+                                 "ringlet.cfg": ONE_SECOND.encode()})
+    if changes < 100:
+        boots(guest)
+    else:
+        assert guest.wait_exit(limit=50) == 2
+        assert not guest.events, guest.events
 
 
 @case(accel=TCG, kind=["null-write", "write-code", "run-data", "stack-overflow"])
