@@ -3,6 +3,7 @@
 Where a boot manager would pass load options, the UEFI shell does it: its startup.nsh is on the volume.
 """
 import os
+import re
 import shutil
 import tempfile
 
@@ -14,6 +15,8 @@ from traffic import Pinger, pattern, tcp_echo, udp_answers, udp_echo, udp_socket
 OCCUPY = os.path.join(ROOT, "build", "uefi", "occupy.efi")
 STALE = os.path.join(ROOT, "build", "uefi", "stale.efi")
 MACHINES = ["pc", "q35"]
+
+DEVICES_START = 0xc0000000  # from here on device registers are mapped
 
 STATIC = "ip=10.0.2.15/24"
 ONE_SECOND = f"{STATIC} ip6=off seconds=1"
@@ -204,6 +207,43 @@ def occupied(t):
         occupy.efi 300000
         ringlet.efi""", {"ringlet.efi": UEFI_IMAGE, "occupy.efi": OCCUPY})
     refuses(guest, "firmware keeps memory that the kernel needs: 0x300000 to 0x301000")
+
+
+def memory_map(guest):
+    """What the shell's memmap has shown: type, first address and end of each range."""
+    found = (re.match(r"(\w+) +([0-9A-F]{16})-([0-9A-F]{16}) [0-9A-F]{16} ", line)
+             for line in guest.lines)
+    return [(m[1], int(m[2], 16), int(m[3], 16) + 1) for m in found if m]
+
+
+def mapped(guest):
+    """What the page tables of the running guest map: first address, end and rights of each range."""
+    found = re.findall(r"^([0-9a-f]{16})-([0-9a-f]{16}) [0-9a-f]{16} ([u-]r[w-])", guest.hmp("info mem"),
+                       re.MULTILINE)
+    return [(int(start, 16), int(end, 16), rights) for start, end, rights in found]
+
+
+@case(accel=TCG, machine=MACHINES, mem=["48M", "256M"])
+def mapping(t, machine, mem):
+    """Ring 3 can write to no page of what firmware keeps, and can read the ACPI tables there."""
+    guest = boot_from_shell(t, f"""fs0:
+        memmap
+        ringlet.efi {STATIC}""", {"ringlet.efi": UEFI_IMAGE}, machine=machine, mem=mem)
+    guest.wait_event("ready", limit=50)
+    gone = ("Available", "BS_Code", "BS_Data", "LoaderCode", "LoaderData")
+    kept = [entry for entry in memory_map(guest) if entry[0] not in gone]
+    tables = [entry for entry in kept if entry[0] == "ACPI_Recl"]
+    assert tables and "RT_Data" in {name for name, _, _ in kept}, kept
+    pages = mapped(guest)
+    writable = [(start, end) for start, end, rights in pages
+                if rights == "urw" and end <= DEVICES_START]
+    assert sum(end - start for start, end in writable) > 8 << 20, pages
+    for name, first, after in kept:
+        both = [each for each in writable if each[0] < after and first < each[1]]
+        assert not both, f"{name} {first:#x} to {after:#x} is writable: {both}"
+    for _, first, after in tables:
+        assert any(start <= first and after <= end and rights == "ur-"
+                   for start, end, rights in pages), f"{first:#x} to {after:#x}: {pages}"
 
 
 @case(accel=TCG, changes=[1, 3, 100])
