@@ -86,8 +86,8 @@ $(B)/net/status_page.o: net/status.html
 
 # A position-independent program made with GNU-EFI, which holds the kernel's file. It lies wherever firmware
 # puts it (-fpic), and firmware takes interrupts on its stack (-mno-red-zone).
-UEFI_SRC := boot/uefi_enter.S boot/uefi_jump.c boot/uefi.c boot/load_options.c boot/memory.c lib/config.c \
-	lib/log.c lib/newlib_stubs.c
+UEFI_SRC := boot/uefi_enter.S boot/uefi_jump.c boot/uefi.c boot/config_sources.c boot/load_options.c boot/memory.c \
+	drivers/acpi.c drivers/clock.c drivers/fw_cfg.c lib/config.c lib/log.c lib/newlib_stubs.c lib/smbios.c
 UEFI_OBJ := $(patsubst %,$(B)/uefi/%.o,$(basename $(UEFI_SRC)))
 UEFI_CFLAGS := $(filter-out -fno-pic -fno-pie,$(CFLAGS)) -fpic -fvisibility=hidden -fshort-wchar \
 	-mno-red-zone -maccumulate-outgoing-args -DGNU_EFI_USE_MS_ABI -isystem /usr/include/efi \

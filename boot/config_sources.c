@@ -1,6 +1,5 @@
 #include "boot/config_sources.h"
 
-#include "boot/boot_info.h"
 #include "drivers/acpi.h"
 #include "drivers/fw_cfg.h"
 #include "lib/err.h"
@@ -60,13 +59,14 @@ static int read_text(const struct fw_cfg_file *file, char text[BOOT_CONFIG_MAX],
     return ERR_OK;
 }
 
-static int take_words(const void *table, size_t len, char words[BOOT_CONFIG_MAX],
-                      struct config_error *error) {
+int config_sources_smbios(const void *table, size_t len, char words[BOOT_CONFIG_MAX], char *text,
+                          size_t size) {
+    struct config_error error = {text, size};
     switch (smbios_words(table, len, words, BOOT_CONFIG_MAX)) {
     case SMBIOS_OK:
         break;
     case SMBIOS_TOO_LONG:
-        return config_sources_fail(error, "%s: the strings for Ringlet are longer than %u bytes",
+        return config_sources_fail(&error, "%s: the strings for Ringlet are longer than %u bytes",
                                    smbios_name, BOOT_CONFIG_MAX - 1);
     case SMBIOS_DAMAGED:
         log_info("smbios: table is damaged or longer than %zu bytes, its rest is not looked at", len);
@@ -83,7 +83,7 @@ static int words_of_file(const struct fw_cfg_file *file, char words[BOOT_CONFIG_
     if (fw_cfg_read(file, tables, len) != ERR_OK) {
         return config_sources_fail(error, "%s: %s: cannot be read", smbios_name, file->name);
     }
-    return take_words(tables, len, words, error);
+    return config_sources_smbios(tables, len, words, error->text, error->size);
 }
 
 /* Others leave it in memory, or have none. */
@@ -99,7 +99,7 @@ static int words_of_memory(char words[BOOT_CONFIG_MAX], struct config_error *err
                  (unsigned long long)where.addr, (unsigned)where.len);
         return ERR_OK;
     }
-    return take_words(table, where.len, words, error);
+    return config_sources_smbios(table, where.len, words, error->text, error->size);
 }
 
 static int read_words(const struct fw_cfg_file *file, char words[BOOT_CONFIG_MAX],
@@ -108,8 +108,8 @@ static int read_words(const struct fw_cfg_file *file, char words[BOOT_CONFIG_MAX
     return file->select != 0 ? words_of_file(file, words, error) : words_of_memory(words, error);
 }
 
-int config_sources(struct config_source sources[CONFIG_SOURCES_MAX], unsigned *count, char *text,
-                   size_t size) {
+int config_sources(const struct boot_info *boot, struct config_source sources[CONFIG_SOURCES_MAX],
+                   unsigned *count, char *text, size_t size) {
     static char config[BOOT_CONFIG_MAX], cmdline[BOOT_CONFIG_MAX], words[BOOT_CONFIG_MAX];
     struct config_error error = {text, size};
     struct fw_cfg_file files[FILE_COUNT] = {
@@ -117,7 +117,7 @@ int config_sources(struct config_source sources[CONFIG_SOURCES_MAX], unsigned *c
         [FILE_CMDLINE] = {.name = "opt/ringlet/cmdline"},
         [FILE_SMBIOS] = {.name = "etc/smbios/smbios-tables"},
     };
-    const bool has_words = boot_info.oem_strings[0] != '\0'; /* from the loader, which sees more */
+    const bool has_words = boot->oem_strings[0] != '\0'; /* from the loader, which sees more */
 
     int err = fw_cfg_find(files, FILE_COUNT);
     if (err != ERR_OK && err != ERR_ABSENT) {
@@ -131,11 +131,11 @@ int config_sources(struct config_source sources[CONFIG_SOURCES_MAX], unsigned *c
         err = read_words(&files[FILE_SMBIOS], words, &error);
     }
     const struct config_source all[] = {
-        {"ringlet.cfg", boot_info.config_file},
-        {smbios_name, has_words ? boot_info.oem_strings : words},
+        {"ringlet.cfg", boot->config_file},
+        {smbios_name, has_words ? boot->oem_strings : words},
         {files[FILE_CONFIG].name, config},
         {files[FILE_CMDLINE].name, cmdline},
-        {NULL, boot_info.cmdline},
+        {NULL, boot->cmdline},
     };
     _Static_assert(ARRAY_SIZE(all) <= CONFIG_SOURCES_MAX, "as many as the caller has room for");
     memcpy(sources, all, sizeof(all));

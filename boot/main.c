@@ -102,7 +102,7 @@ static void init_config(struct config *config) {
     struct config_source sources[CONFIG_SOURCES_MAX];
     unsigned count = 0;
     char error[320];
-    if (config_sources(sources, &count, error, sizeof(error)) != ERR_OK ||
+    if (config_sources(&boot_info, sources, &count, error, sizeof(error)) != ERR_OK ||
         config_parse_sources(config, sources, count, error, sizeof(error)) != ERR_OK) {
         log_error("config: %s", error);
         fail();

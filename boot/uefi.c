@@ -7,15 +7,18 @@
  *
  * Firmware takes interrupts on this code's stack, and puts it anywhere: all of it, the C library included,
  * is position independent and built without a red zone. */
+#include "boot/config_sources.h"
 #include "boot/load_options.h"
 #include "boot/memory.h"
 #include "boot/uefi_jump.h"
+#include "drivers/clock.h"
 #include "lib/assert.h"
-#include "lib/config.h"
+#include "lib/cpu.h"
 #include "lib/err.h"
 #include "lib/exit.h"
 #include "lib/io.h"
 #include "lib/log.h"
+#include "lib/smbios.h"
 
 #include <efi.h>
 #include <efilib.h>
@@ -161,28 +164,40 @@ static void find_config_file(const EFI_LOADED_IMAGE *image) {
     }
 }
 
-/* The kernel parses the same again; here is where an error can be shown to who sits at the machine. */
-static void check_config(void) {
-    static struct config config;
-    const struct config_source sources[] = {
-        {CONFIG_FILE, info.config_file},
-        {NULL, info.cmdline},
-    };
+/* The first of two tables that firmware has (4.6), NULL when it has neither. */
+static const void *firmware_table(EFI_GUID first, EFI_GUID second) {
+    VOID *table;
+    return !EFI_ERROR(LibGetSystemConfigurationTable(&first, &table)) ||
+                   !EFI_ERROR(LibGetSystemConfigurationTable(&second, &table))
+               ? table
+               : NULL;
+}
+
+/* The kernel cannot reach the tables wherever they lie, and here all memory is mapped. */
+static void read_oem_strings(void) {
+    enum { ENTRY_MAX = 32 }; /* the longest kind of entry point has 31 bytes */
     char error[320];
-    if (config_parse_sources(&config, sources, ARRAY_SIZE(sources), error, sizeof(error)) !=
-        ERR_OK) {
+    struct smbios_table table;
+    const void *entry =
+        firmware_table((EFI_GUID)SMBIOS3_TABLE_GUID, (EFI_GUID)SMBIOS_TABLE_GUID);
+    if (entry == NULL || !smbios_entry_point(entry, ENTRY_MAX, &table)) {
+        return;
+    }
+    if (config_sources_smbios((const void *)(uintptr_t)table.addr, table.len, info.oem_strings,
+                              error, sizeof(error)) != ERR_OK) {
         fail("config: %s", error);
     }
 }
 
-static void find_acpi(void) {
-    EFI_GUID guids[] = {ACPI_20_TABLE_GUID, ACPI_TABLE_GUID};
-    for (unsigned i = 0; i < ARRAY_SIZE(guids); i++) {
-        VOID *rsdp;
-        if (!EFI_ERROR(LibGetSystemConfigurationTable(&guids[i], &rsdp))) {
-            info.rsdp = (uintptr_t)rsdp;
-            return;
-        }
+/* The kernel parses the same again; here is where an error can be shown to who sits at the machine. */
+static void check_config(void) {
+    static struct config config;
+    struct config_source sources[CONFIG_SOURCES_MAX];
+    unsigned count = 0;
+    char error[320];
+    if (config_sources(&info, sources, &count, error, sizeof(error)) != ERR_OK ||
+        config_parse_sources(&config, sources, count, error, sizeof(error)) != ERR_OK) {
+        fail("config: %s", error);
     }
 }
 
@@ -339,6 +354,7 @@ EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *table) {
 
     InitializeLib(handle, table);
     log_set_sink(&console);
+    clock_init(cpu_tsc(), NULL); /* limits waits for a device */
     BS->SetWatchdogTimer(0, 0, 0, NULL);
     log_info("Ringlet " RINGLET_VERSION ": started by UEFI firmware");
     if (EFI_ERROR(BS->HandleProtocol(handle, &loaded_image, (VOID **)&image))) {
@@ -347,8 +363,10 @@ EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *table) {
     info.path = BOOT_UEFI;
     read_load_options(image);
     find_config_file(image);
+    read_oem_strings();
     check_config();
-    find_acpi();
+    info.rsdp =
+        (uintptr_t)firmware_table((EFI_GUID)ACPI_20_TABLE_GUID, (EFI_GUID)ACPI_TABLE_GUID);
     struct uefi_jump *jump = stage_kernel();
     end_boot_services(handle);
     uefi_jump_run(jump, &info);

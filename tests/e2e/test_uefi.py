@@ -10,6 +10,8 @@ import tempfile
 from case import EACH, MODES, TCG, case
 from guest import ROOT, UEFI_IMAGE
 from networks import UserNet
+from test_config_sources import fw_cfg, oem
+from test_shutdown import power_off
 from traffic import Pinger, pattern, tcp_echo, udp_answers, udp_echo, udp_socket
 
 OCCUPY = os.path.join(ROOT, "build", "uefi", "occupy.efi")
@@ -182,6 +184,52 @@ def bad_load_options(t):
 @case(accel=TCG, text=BAD_FILES)
 def bad_file(t, text):
     refuses(boot(t, {"EFI/BOOT/BOOTX64.EFI": UEFI_IMAGE, "ringlet.cfg": text}), BAD_FILES[text])
+
+
+# SMBIOS as firmware shows it: without fw_cfg's DMA the kernel could not read QEMU's copy.
+NO_FILES = ["-global", "fw_cfg.dma_enabled=off"]
+
+
+@case(accel=TCG, machine=MACHINES)
+def smbios(t, machine):
+    """Its words win over those in the file, and go with them: neither is enough alone."""
+    folder = volume(t, {"EFI/BOOT/BOOTX64.EFI": UEFI_IMAGE,
+                        "ringlet.cfg": b"app=ping count=1 ip=10.9.9.9/24"})
+    t.need_ovmf()
+    guest = t.guest(nics=[(UserNet(), None)], machine=machine, firmware="ovmf", disk=folder,
+                    extra=NO_FILES + oem("ringlet:dst=10.0.2.2", f"ringlet:{STATIC} ip6=off"))
+    boots(guest)
+    assert guest.wait_event("result")["app"] == "ping"
+
+
+@case(accel=TCG)
+def all_sources(t):
+    """Each has one key that nobody else has, and is overruled by all that follow."""
+    folder = volume(t, {"EFI/BOOT/BOOTX64.EFI": UEFI_IMAGE, "ringlet.cfg": b"ip6=off seconds=9 mode=irq"})
+    t.need_ovmf()
+    guest = t.guest(nics=[(UserNet(), None)], firmware="ovmf", disk=folder,
+                    extra=oem("ringlet:seconds=8 mode=adaptive queue=64")
+                    + fw_cfg("config", "seconds=7 mode=poll queue=128 features=-csum")
+                    + fw_cfg("cmdline", f"seconds=1 queue=256 {STATIC}"))
+    boots(guest)
+    device = guest.wait_event("device")
+    assert (device["mode"], device["rx_size"]) == ("poll", 256), device
+    assert "csum" not in device["features"]
+
+
+@case(accel=TCG, source=["smbios", "fw_cfg"])
+def bad_source(t, source):
+    extra, named = {"smbios": (oem("ringlet:colour=blue"), "config: SMBIOS: colour: unknown key"),
+                    "fw_cfg": (fw_cfg("config", "colour=blue"),
+                               "config: opt/ringlet/config: colour: unknown key")}[source]
+    refuses(boot(t, {"EFI/BOOT/BOOTX64.EFI": UEFI_IMAGE}, extra=extra), named)
+
+
+@case(accel=TCG, machine=MACHINES, mode=["poll", "irq"])
+def power_button(t, machine, mode):
+    """Firmware puts the registers of pc elsewhere than SeaBIOS and qboot do."""
+    t.need_ovmf()
+    power_off(t, f"mode={mode}", machine=machine, firmware="ovmf")
 
 
 @case(accel=TCG)

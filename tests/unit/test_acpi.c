@@ -53,7 +53,7 @@ static void put_dsdt(const void *code, unsigned len) {
 
 /* As on QEMU's pc: ACPI 1.0, fixed hardware. */
 static int set_up(void **state) {
-    const struct acpi_window windows[ACPI_WINDOW_COUNT] = {{address(0), address(MEMORY)}};
+    const struct acpi_window windows[] = {{address(0), address(MEMORY)}};
     (void)state;
     memset(memory, 0, MEMORY);
     memcpy(memory + RSDP, "RSD PTR ", 8);
@@ -66,7 +66,7 @@ static int set_up(void **state) {
     put(FADT + PM1_EVENT_LEN, 4, 1);
     put(FADT + FLAGS, 0x80a5, 4);
     put_dsdt("\x08_S5_\x12\x06\x04\x05\x00\x00\x00", 12); /* 5 without BytePrefix */
-    acpi_init(address(RSDP), windows);
+    acpi_init(address(RSDP), windows, ARRAY_SIZE(windows));
     capture_begin();
     return 0;
 }
@@ -148,7 +148,7 @@ static void test_broken_tables(void **state) {
     expect_none(NULL);
     memory[RSDP] = 'r';
     expect_none(NULL);
-    acpi_init(0, (struct acpi_window[ACPI_WINDOW_COUNT]){{0, UINT64_MAX}});
+    acpi_init(0, &(struct acpi_window){0, UINT64_MAX}, 1);
     expect_none(NULL);
 }
 

@@ -36,11 +36,11 @@ static int unmap_area(void **state) {
 
 /* A machine whose fw_cfg device has no files, and without SMBIOS. */
 static int set_up(void **state) {
-    const struct acpi_window windows[ACPI_WINDOW_COUNT] = {{BOOT_ROM_START, BOOT_ROM_END}};
+    const struct acpi_window windows[] = {{BOOT_ROM_START, BOOT_ROM_END}};
     (void)state;
     memset(&boot_info, 0, sizeof(boot_info));
     memset(area, 0xff, AREA_LEN);
-    acpi_init(0, windows);
+    acpi_init(0, windows, ARRAY_SIZE(windows));
     fw_cfg_model_init();
     rig.len = 0;
     return 0;
@@ -49,7 +49,7 @@ static int set_up(void **state) {
 static int gather(void) {
     unsigned count = 0;
     error[0] = '\0';
-    const int err = config_sources(sources, &count, error, sizeof(error));
+    const int err = config_sources(&boot_info, sources, &count, error, sizeof(error));
     assert_null(fw_cfg_model.violation);
     if (err == ERR_OK) {
         assert_int_equal(count, 5);
@@ -278,12 +278,12 @@ static void test_table_out_of_reach(void **state) {
 
 /* Where firmware's memory is not mapped for ring 3, nothing is looked for. */
 static void test_memory_not_mapped(void **state) {
-    const struct acpi_window none[ACPI_WINDOW_COUNT] = {{0, 0}};
+    const struct acpi_window none[] = {{0, 0}};
     (void)state;
     oem("ringlet:a=1|");
     put_table(0x200);
     rig_entry_64(area, AREA + 0x200, (uint32_t)rig.len);
-    acpi_init(0, none);
+    acpi_init(0, none, ARRAY_SIZE(none));
     expect_texts("", "", "", "", "");
 }
 
