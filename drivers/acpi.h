@@ -30,4 +30,8 @@ struct acpi_power_off {
 
 bool acpi_power_off(struct acpi_power_off *how);
 
+/* The DSDT, its header included, for those that look for devices in it; NULL: there is none that can be
+ * read. */
+const uint8_t *acpi_dsdt(uint32_t *len);
+
 #endif
