@@ -170,6 +170,8 @@ UNIT_test_net_ctrl_answers := $(net_rig)
 UNIT_test_net_restart := $(net_rig)
 UNIT_test_net_changes := $(net_rig)
 UNIT_test_net_lies := $(net_rig)
+UNIT_test_net_mmio := $(net_rig)
+UNIT_test_virtio_mmio_find := drivers/virtio_mmio_find.c drivers/acpi.c drivers/acpi_mmio.c lib/log.c
 UNIT_test_net_recover := $(net_rig)
 UNIT_TESTS := $(patsubst UNIT_%,%,$(filter UNIT_test_%,$(.VARIABLES)))
 

@@ -9,7 +9,6 @@
 enum {
     GSI_MAX = 255,
     ID_MAX = 1 << 20,
-    SIZE_MAX_KIB = 1 << 20, /* more than the window has */
     WORD_SHOWN = 60,        /* characters of a bad word in its error */
 };
 

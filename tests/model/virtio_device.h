@@ -111,7 +111,9 @@ struct virtio_device_mmio {
     uint8_t isr_told;            /* bits of InterruptStatus that the driver has read */
     /* Faults and freedoms. */
     uint32_t isr_undefined; /* bits of InterruptStatus beside the two */
+    uint32_t size_max_high; /* of QueueSizeMax, the upper 16 bits */
     bool ready_stuck;       /* QueueReady reads 1, whatever happens */
+    bool event_at_ack;      /* the configuration changes just before the next acknowledgement */
     bool as_qemu; /* takes each feature word above the first for the second, and has no QueueReset */
 };
 

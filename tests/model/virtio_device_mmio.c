@@ -112,7 +112,8 @@ static uint32_t read_register(struct virtio_device *d, uint32_t off) {
     case REG_DEVICE_ID:
         return identify(d, off);
     case REG_QUEUE_SIZE_MAX:
-        return d->queue_select < VIRTIO_DEVICE_QUEUES ? d->queue[d->queue_select].max : 0;
+        return d->mmio.size_max_high << 16 |
+               (d->queue_select < VIRTIO_DEVICE_QUEUES ? d->queue[d->queue_select].max : 0u);
     case REG_QUEUE_READY:
         d->mmio.ready_read = true;
         return d->mmio.ready_stuck ? 1 : virtio_device_read_common(d, QUEUE_ENABLE);
@@ -141,6 +142,10 @@ static void write_register(struct virtio_device *d, uint32_t off, uint32_t value
         notify(d, value);
         return;
     case REG_INTERRUPT_ACK:
+        if (d->mmio.event_at_ack) {
+            d->mmio.event_at_ack = false;
+            virtio_device_interrupt(d, VIRTIO_DEVICE_CONFIG);
+        }
         rule(d, (value & ~(uint32_t)ISR_DEFINED) == 0,
              "4.2.2.2: undefined bits were acknowledged");
         rule(d, (value & ~(uint32_t)d->mmio.isr_told) == 0,
