@@ -106,8 +106,10 @@ void net_irq_stop(struct net_dev *nd) {
     if (nd->irq.kind == NET_IRQ_MSIX) {
         msix_disable(&nd->irq.msix);
     }
-    if (is_mmio(nd)) {
+    if (nd->irq.kind == NET_IRQ_LINE) {
         irq_line_disable(&nd->mmio.slot.line);
+    }
+    if (is_mmio(nd)) {
         return;
     }
     const uint16_t command = pci_read16(&nd->pci.pci, PCI_COMMAND);

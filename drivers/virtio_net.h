@@ -173,9 +173,9 @@ struct net_dev {
 extern struct net_dev net_devs[NET_DEV_MAX];
 extern unsigned net_dev_count;
 
-/* Takes every virtio-net device on PCI (pci_init()) and on MMIO (virtio_mmio_find()) and brings it up as cfg asks. Prints a device event for
- * each. Returns ERR_OK, ERR_ABSENT when there is no device that can be driven, or another error;
- * the reason was logged. */
+/* Takes every virtio-net device on PCI (pci_init()) and on MMIO (virtio_mmio_find()) and brings it up as
+ * cfg asks. Prints a device event for each. Returns ERR_OK, ERR_ABSENT when there is no device that can
+ * be driven, or another error; the reason was logged. */
 int net_probe(const struct config *cfg);
 
 /* Takes up to max received frames (at most NET_BURST_MAX). A frame is frame_len bytes in one buffer

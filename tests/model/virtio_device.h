@@ -6,8 +6,9 @@
  * vq_device.h from the moment they are enabled.
  *
  * Sections are those of VIRTIO 1.2. Where it has its parts: virtio_device.c registers areas and
- * interrupts, virtio_device_mmio.c the registers without PCI, virtio_device_common.c the common configuration, virtio_device_net.c features,
- * configuration and frames of section 5.1, virtio_device_ctrl.c the control queue. */
+ * interrupts, virtio_device_mmio.c the registers without PCI, virtio_device_common.c the common
+ * configuration, virtio_device_net.c features, configuration and frames of section 5.1,
+ * virtio_device_ctrl.c the control queue. */
 #ifndef TESTS_MODEL_VIRTIO_DEVICE_H
 #define TESTS_MODEL_VIRTIO_DEVICE_H
 

@@ -374,7 +374,8 @@ int main(void) {
         IRQ_CASE(test_local_apic),     IRQ_CASE(test_timer),     IRQ_CASE(test_vectors),
         IRQ_CASE(test_intx_ack),       IRQ_CASE(test_gsi),       IRQ_CASE(test_pc_routes),
         IRQ_CASE(test_microvm_one_ioapic), IRQ_CASE(test_two_functions),
-        IRQ_CASE(test_lines), IRQ_CASE(test_no_such_input), IRQ_CASE(test_bad_pins),       IRQ_CASE(test_unknown_wiring), IRQ_CASE(test_no_ioapic),
+        IRQ_CASE(test_lines),          IRQ_CASE(test_no_such_input),
+        IRQ_CASE(test_bad_pins),       IRQ_CASE(test_unknown_wiring), IRQ_CASE(test_no_ioapic),
     };
     return cmocka_run_group_tests_name("irq", tests, NULL, NULL);
 }

@@ -158,12 +158,14 @@ static void test_no_input(void **state) {
 
 /* What is given up may hold its line for ever. */
 static void test_given_up(void **state) {
-    (void)state;
-    cfg.mode = CONFIG_MODE_IRQ;
-    dev.mmio.ready_stuck = true;
-    assert_int_equal(probe(), ERR_ABSENT);
-    assert_int_equal(seam_irq.lines_enabled, 1);
-    assert_int_equal(seam_irq.lines_disabled, 1);
+    for (unsigned irq = 0; irq < 2; irq++) {
+        again(state);
+        cfg.mode = irq ? CONFIG_MODE_IRQ : CONFIG_MODE_POLL;
+        dev.mmio.ready_stuck = true;
+        assert_int_equal(probe(), ERR_ABSENT);
+        assert_int_equal(seam_irq.lines_enabled, irq);
+        assert_int_equal(seam_irq.lines_disabled, irq);
+    }
 }
 
 /* Both events, each alone and both at once, with undefined bits beside them: what was read is
