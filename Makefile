@@ -6,24 +6,24 @@ VERSION := 0.1
 CC := gcc
 CLANG := clang
 PYTHON := python3
-.DEFAULT_GOAL := image
+.DEFAULT_GOAL := kernel
 .DELETE_ON_ERROR:
 
 NEWLIB := $(B)/deps/newlib
 LWIP := $(B)/deps/lwip
 DEPS_STAMP := $(B)/deps/stamp
 
-# --- image ---------------------------------------------------------------------------------------
+# --- kernel --------------------------------------------------------------------------------------
 
-RING0_SRC := boot/pvh.c boot/paging.c boot/trap.c
+RING0_SRC := boot/pvh.c boot/memory.c boot/start.c boot/paging.c boot/trap.c
 ASM_SRC := boot/entry.S net/status_page.S
 DRIVER_SRC := $(sort $(wildcard drivers/*.c))
 LIB_SRC := $(sort $(wildcard lib/*.c))
 NET_SRC := $(sort $(wildcard net/*.c))
 LWIP_SRC := $(addprefix $(LWIP)/src/,$(shell sed 's/\#.*//' net/lwip_files.txt))
 
-OBJ := $(patsubst %,$(B)/%.o,$(basename $(ASM_SRC) $(RING0_SRC) boot/main.c $(DRIVER_SRC) $(LIB_SRC) \
-       $(NET_SRC))) $(patsubst $(B)/%.c,$(B)/%.o,$(LWIP_SRC))
+OBJ := $(patsubst %,$(B)/%.o,$(basename $(ASM_SRC) $(RING0_SRC) boot/main.c boot/config_sources.c \
+       $(DRIVER_SRC) $(LIB_SRC) $(NET_SRC))) $(patsubst $(B)/%.c,$(B)/%.o,$(LWIP_SRC))
 
 # The compiler is absent until `make deps` has run.
 GCC_INCLUDE = $(shell $(CC) -print-file-name=include 2>/dev/null)
@@ -39,8 +39,10 @@ CPPFLAGS = -nostdinc -isystem $(GCC_INCLUDE) -isystem $(NEWLIB)/include -I. \
 PRINTF := -Dsnprintf=sniprintf -Dvsnprintf=vsniprintf
 RING0_CFLAGS := -mgeneral-regs-only -mno-red-zone -fno-builtin -fno-tree-loop-distribute-patterns
 NET_CPPFLAGS := -Inet -I$(LWIP)/src/include
+# lwIP's assertions name their file: by a name that is the same wherever $(B) is.
+LWIP_NAMES := -fmacro-prefix-map=$(LWIP)=lwip
 
-image: $(B)/ringlet.elf ## build/ringlet.elf, the bootable image (default)
+kernel: $(B)/ringlet.elf ## build/ringlet.elf, what -kernel boots (default)
 
 $(B)/ringlet.elf: $(B)/ringlet.debug.elf
 	@objcopy --strip-debug $< $@
@@ -69,7 +71,7 @@ $(B)/lib/%.o: lib/%.c Makefile | $(DEPS_STAMP)
 $(B)/net/%.o: net/%.c Makefile | $(DEPS_STAMP)
 	$(call compile,$(WARN) $(PRINTF) $(NET_CPPFLAGS))
 $(B)/deps/lwip/%.o: $(B)/deps/lwip/%.c net/lwipopts.h net/arch/cc.h Makefile | $(DEPS_STAMP)
-	$(call compile,-Wall -fno-delete-null-pointer-checks $(PRINTF) $(NET_CPPFLAGS))
+	$(call compile,-Wall -fno-delete-null-pointer-checks $(LWIP_NAMES) $(PRINTF) $(NET_CPPFLAGS))
 # A peer can reach its assertions; net/arch/cc.h has the reason why they can go.
 $(B)/deps/lwip/src/apps/lwiperf/lwiperf.o: CFLAGS += -DLWIP_NOASSERT
 $(B)/%.o: %.S Makefile | $(DEPS_STAMP)
@@ -79,6 +81,52 @@ $(B)/%.o: %.S Makefile | $(DEPS_STAMP)
 $(B)/net/status_page.o: net/status.html
 
 -include $(OBJ:.o=.d)
+
+# --- UEFI application ----------------------------------------------------------------------------
+
+# A position-independent program made with GNU-EFI, which holds the kernel's file. It lies wherever firmware
+# puts it (-fpic), and firmware takes interrupts on its stack (-mno-red-zone).
+UEFI_SRC := boot/uefi_enter.S boot/uefi_jump.c boot/uefi.c boot/load_options.c boot/memory.c lib/config.c \
+	lib/log.c lib/newlib_stubs.c
+UEFI_OBJ := $(patsubst %,$(B)/uefi/%.o,$(basename $(UEFI_SRC)))
+UEFI_CFLAGS := $(filter-out -fno-pic -fno-pie,$(CFLAGS)) -fpic -fvisibility=hidden -fshort-wchar \
+	-mno-red-zone -maccumulate-outgoing-args -DGNU_EFI_USE_MS_ABI -isystem /usr/include/efi \
+	-isystem /usr/include/efi/x86_64
+UEFI_SECTIONS := .text .sdata .data .rodata .dynamic .dynsym .rel .rela .rel.* .rela.* .reloc
+
+# $(call uefi_link,OBJECTS) links them, and makes a PE file of that.
+define uefi_link
+@ld -nostdlib -pie --no-dynamic-linker --gc-sections -z nocombreloc -z noexecstack -z text \
+    -T linker/uefi.ld -o $@.so /usr/lib/crt0-efi-x86_64.o $(1) -L/usr/lib -lgnuefi -lefi \
+    $(NEWLIB)/lib/libc.a $(GCC_LIB)
+@objcopy $(patsubst %,-j '%',$(UEFI_SECTIONS)) --target efi-app-x86_64 --subsystem=10 $@.so $@
+@echo "  LD      $@"
+endef
+
+uefi: $(B)/BOOTX64.EFI ## build/BOOTX64.EFI, the same kernel as a UEFI application
+$(B)/BOOTX64.EFI: $(UEFI_OBJ) $(NEWLIB)/lib/libc.a linker/uefi.ld
+	$(call uefi_link,$(UEFI_OBJ))
+# Applications that the end-to-end tests need beside it.
+UEFI_TESTS := $(B)/uefi/occupy.efi $(B)/uefi/stale.efi
+$(UEFI_TESTS): $(B)/uefi/%.efi: $(B)/uefi/tests/e2e/uefi_%.o linker/uefi.ld
+	$(call uefi_link,$<)
+
+$(B)/uefi/%.o: %.c Makefile | $(DEPS_STAMP)
+	@mkdir -p $(@D)
+	@echo "  CC      $< (uefi)"
+	@$(CC) $(UEFI_CFLAGS) $(WARN) $(PRINTF) $(CPPFLAGS) -c $< -o $@
+$(B)/uefi/boot/uefi_enter.o: boot/uefi_enter.S boot/uefi_jump.h $(B)/ringlet.elf Makefile
+	@mkdir -p $(@D)
+	@echo "  AS      $<"
+	@$(CC) -I. -DKERNEL='"$(B)/ringlet.elf"' -c $< -o $@
+
+-include $(UEFI_OBJ:.o=.d)
+
+# --- disk images ---------------------------------------------------------------------------------
+
+# Made anew each time, in a second: what they depend on includes the commit's time and CONFIG.
+image: $(B)/BOOTX64.EFI image-deps ## build/ringlet.img, .iso and .qcow2, which boot by UEFI; CONFIG=FILE goes in as ringlet.cfg
+	@tools/make-image --loader $< --output $(B) $(if $(CONFIG),--config $(CONFIG))
 
 # --- dependencies --------------------------------------------------------------------------------
 
@@ -127,11 +175,17 @@ UNIT_test_vq_device := $(MODEL_VQ)
 UNIT_test_vq_device_rules := $(MODEL_VQ)
 UNIT_test_vq_device_packed := $(MODEL_VQ)
 UNIT_test_config := lib/config.c
+UNIT_test_load_options := boot/load_options.c
+UNIT_test_memory := boot/memory.c
 UNIT_test_json := lib/json.c lib/log.c
 UNIT_test_pktbuf := lib/pktbuf.c lib/dma.c
 UNIT_test_histogram := lib/histogram.c
 UNIT_test_pattern := lib/pattern.c
 UNIT_test_mac := lib/mac.c
+UNIT_test_fw_cfg := tests/model/fw_cfg.c drivers/fw_cfg.c
+UNIT_test_smbios := lib/smbios.c
+UNIT_test_config_sources := tests/model/fw_cfg.c drivers/fw_cfg.c drivers/acpi.c lib/smbios.c lib/log.c \
+	boot/config_sources.c
 UNIT_test_fwd := net/fwd.c
 UNIT_test_fwd_echo := net/fwd.c
 UNIT_test_csum_offload := net/csum_offload.c net/checksum.c
@@ -148,6 +202,10 @@ UNIT_test_sink_report := $(sink_rig) net/sink_report.c lib/json.c
 UNIT_test_sink_check := $(sink_rig)
 UNIT_test_sink_flows := net/sink_flows.c lib/dma.c lib/log.c
 UNIT_test_csum_offload_rx := net/csum_offload.c net/checksum.c
+UNIT_test_acpi := drivers/acpi.c lib/log.c
+UNIT_test_power := drivers/power.c lib/json.c lib/log.c lib/wait.c
+UNIT_test_pvpanic := $(pci_rig) drivers/pvpanic.c
+UNIT_test_power_button := drivers/power_button.c lib/log.c
 UNIT_test_pci := $(pci_rig)
 UNIT_test_pci_bars := $(pci_rig)
 UNIT_test_irq := $(irq_rig)
@@ -210,7 +268,7 @@ $(foreach t,$(UNIT_TESTS),$(eval $(call unit_rule,$(t),gcc,$(CC)))$(eval $(call 
 # Passed on to tools/run-guest when given.
 export ACCEL MACHINE FIRMWARE RING MODE ARGS MEM NET APP NICS
 
-run: image run-deps ## Boot it and talk to it: APP= NET=user|tap ACCEL= MACHINE= RING= MODE= MEM= ARGS=
+run: kernel run-deps ## Boot it and talk to it: APP= NET=user|tap ACCEL= MACHINE= RING= MODE= MEM= ARGS=
 	@tools/run-guest --image $(B)/ringlet.elf
 
 # The load generator runs on the host. Its histogram is wrong by 0.8 % at most.
@@ -226,7 +284,7 @@ $(B)/core_trip: tests/e2e/core_trip.c Makefile | test-deps
 	@echo "  CC      $<"
 	@$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -Wconversion -pthread $< -o $@
 
-e2e: image $(B)/udp_load test-deps ## Boot the image in QEMU against real peers; T=PATTERN chooses tests
+e2e: kernel uefi $(UEFI_TESTS) $(B)/udp_load test-deps ## Boot the image in QEMU against real peers; T=PATTERN chooses tests
 	@$(PYTHON) tests/e2e/run $(if $(T),-k $(T))
 
 test: check unit e2e ## Everything that CI runs
@@ -235,20 +293,22 @@ check: tests/check_includes.sh ## Layers, and the names and counts in docs/confo
 	@sh tests/check_includes.sh
 	@$(PYTHON) tests/check_conformance.py
 
-bench-boot: image test-deps ## Measure boot time and ring-0 instructions (reported, not asserted)
+bench-boot: kernel test-deps ## Measure boot time and ring-0 instructions (reported, not asserted)
 	@$(PYTHON) tests/e2e/bench_boot.py
 
-bench-notify: image $(B)/udp_load test-deps ## Measure what poll, irq and adaptive mode cost (12 minutes; needs root)
+bench-notify: kernel $(B)/udp_load test-deps ## Measure what poll, irq and adaptive mode cost (12 minutes; needs root)
 	@$(PYTHON) tests/e2e/bench_notify.py
 
-bench: image $(B)/core_trip test-deps ## Measure Ringlet against DPDK's virtio driver (half an hour; needs root)
+bench: kernel $(B)/core_trip test-deps ## Measure Ringlet against DPDK's virtio driver (half an hour; needs root)
 	@$(PYTHON) tests/e2e/bench_dpdk.py
 
-size: image ## Size of the image by component
+size: kernel ## Size of the kernel by component
 	@$(PYTHON) tools/image-size $(B)/ringlet.debug.elf $(B)/ringlet.map
 
 run-deps:
 	@tools/deps run
+image-deps:
+	@tools/deps image
 test-deps:
 	@tools/deps test
 
@@ -258,4 +318,5 @@ clean: ## Remove what was built, but not the dependencies
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: image deps unit run e2e test check bench bench-boot bench-notify size clean help run-deps test-deps
+.PHONY: kernel uefi image deps unit run e2e test check bench bench-boot bench-notify size clean help image-deps \
+	run-deps test-deps

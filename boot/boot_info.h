@@ -1,4 +1,5 @@
-/* What ring 0 learned at boot and hands to ring 3. The one structure that every boot path fills. */
+/* What is learned at boot and handed to ring 3. The one structure that every boot path fills: boot/pvh.c
+ * from the start info of a PVH loader, boot/uefi.c from what firmware tells. */
 #ifndef BOOT_BOOT_INFO_H
 #define BOOT_BOOT_INFO_H
 
@@ -11,22 +12,31 @@ enum boot_error {
     BOOT_LONG_CMDLINE,   /* longer than BOOT_CMDLINE_MAX */
 };
 
+enum boot_path { BOOT_PVH, BOOT_UEFI };
+
 enum {
+    BOOT_ACPI_MAX = 8, /* ranges of memory with ACPI tables */
     BOOT_CMDLINE_MAX = 2048,
     BOOT_CONFIG_MAX = 4096, /* of ringlet.cfg and of other texts, the zero included */
     BOOT_MEMORY_MIN_MIB = 16,
 };
 
+struct memory_range {
+    uint64_t start, end; /* the end is not in it */
+};
+
 struct boot_info {
     uint32_t error;      /* enum boot_error */
+    uint32_t path;       /* enum boot_path */
     uint64_t tsc_start;  /* at the first instruction */
     uint64_t ram_bytes;  /* of all usable memory */
     uint64_t arena_base; /* memory for ring 3, mapped at its physical address */
     uint64_t arena_size;
-    uint64_t low_ram_end; /* end of the usable memory below 4 GiB */
+    uint64_t low_ram_end; /* end of the memory below 4 GiB */
     uint64_t rsdp;        /* ACPI root pointer, 0: none */
-    uint64_t acpi_start;  /* ACPI tables: readable if they are above the ROM area; acpi_end 0: not */
-    uint64_t acpi_end;
+    uint32_t acpi_count;
+    struct memory_range acpi[BOOT_ACPI_MAX]; /* with ACPI tables above the ROM area, made readable in
+                                              * whole 2 MiB pages; from 2 MiB to BOOT_MMIO_START */
     uint64_t pvclock;     /* address of the hypervisor's clock page, 0: none */
     char cmdline[BOOT_CMDLINE_MAX];
     char config_file[BOOT_CONFIG_MAX]; /* \ringlet.cfg of a UEFI boot, empty: none */

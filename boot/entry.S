@@ -14,15 +14,29 @@
         .asciz "Xen"
         .long pvh_entry
 
-/* 32-bit protected mode, flat segments, paging off, interrupts off; ebx = start info. */
+/* Both entry points: 32-bit protected mode, flat segments, paging off, interrupts off. */
         .section .text.ring0, "ax", @progbits
         .code32
+
+/* The image's own entry point, for the UEFI loader; esi = its struct boot_info, anywhere below 4 GiB. */
+        .globl uefi_entry
+uefi_entry:
+        cld
+        movl    $boot_info, %edi
+        movl    boot_info_size, %ecx
+        rep movsb
+        movl    $boot_start, %ebp       /* where 64-bit code begins */
+        jmp     start
+
+/* ebx = start info. */
         .globl pvh_entry
 pvh_entry:
         cld
+        movl    $pvh_main, %ebp
+start:
         rdtsc
-        movl    %eax, %esi              /* boot time, kept in edi:esi */
-        movl    %edx, %edi
+        movl    %eax, %edi              /* boot time, kept in esi:edi */
+        movl    %edx, %esi
 
         /* A first map of the lowest 16 MiB, just to get into long mode. */
         movl    $early_pdpt + 3, early_pml4
@@ -55,10 +69,12 @@ pvh_entry:
         movl    %eax, %es
         movl    %eax, %ss
         movl    $ring0_stack_end, %esp
-        shlq    $32, %rdi
-        orq     %rdi, %rsi              /* second argument: time of the first instruction */
-        movl    %ebx, %edi              /* first argument: start info */
-        call    pvh_main
+        shlq    $32, %rsi
+        orq     %rsi, %rdi              /* first argument: time of the first instruction */
+        movl    %ebx, %esi              /* second argument: start info */
+        movl    %ebp, %eax
+        xorl    %ebp, %ebp
+        call    *%rax
         ud2
 
 /* ring3_enter(entry, stack_top): leaves ring 0 for good. */

@@ -1,10 +1,13 @@
 /* The first function in ring 3: the order of initialisation, nothing else. */
+#include "boot/config_sources.h"
 #include "boot/ring0.h"
 
 #include "drivers/acpi.h"
 #include "drivers/clock.h"
 #include "drivers/lapic.h"
 #include "drivers/pci.h"
+#include "drivers/power_button.h"
+#include "drivers/pvpanic.h"
 #include "drivers/serial.h"
 #include "drivers/virtio_mmio_find.h"
 #include "drivers/virtio_net.h"
@@ -57,6 +60,7 @@ static void print_boot_event(void) {
     struct json j;
     json_event(&j, text, sizeof(text), "boot");
     json_string(&j, "version", RINGLET_VERSION);
+    json_string(&j, "boot", boot_info.path == BOOT_UEFI ? "uefi" : "pvh");
     json_string(&j, "machine", machine());
     json_string(&j, "accelerator", accelerator());
     json_u64(&j, "memory_mib", memory_mib());
@@ -89,12 +93,26 @@ static void check_boot(void) {
 }
 
 static void init_acpi(void) {
-    const struct acpi_window windows[ACPI_WINDOW_COUNT] = {
+    struct acpi_window windows[BOOT_ACPI_MAX + 2] = {
         {BOOT_ROM_START, BOOT_ROM_END},
-        {boot_info.acpi_start, boot_info.acpi_end},
         {boot_info.arena_base, boot_info.arena_base + boot_info.arena_size},
     };
-    acpi_init(boot_info.rsdp, windows);
+    unsigned count = 2;
+    for (uint32_t i = 0; i < boot_info.acpi_count; i++) {
+        windows[count++] = (struct acpi_window){boot_info.acpi[i].start, boot_info.acpi[i].end};
+    }
+    acpi_init(boot_info.rsdp, windows, count);
+}
+
+static void init_config(struct config *config) {
+    struct config_source sources[CONFIG_SOURCES_MAX];
+    unsigned count = 0;
+    char error[320];
+    if (config_sources(sources, &count, error, sizeof(error)) != ERR_OK ||
+        config_parse_sources(config, sources, count, error, sizeof(error)) != ERR_OK) {
+        log_error("config: %s", error);
+        fail();
+    }
 }
 
 static int init_pci(void) {
@@ -146,7 +164,6 @@ static const struct app *const apps[] = {
 
 void user_main(void) {
     static struct config config;
-    char error[320];
 
     log_set_sink(serial_init());
     panic_set_bounds((uintptr_t)stack_start, (uintptr_t)stack_end, (uintptr_t)text_start,
@@ -155,10 +172,7 @@ void user_main(void) {
     clock_init(boot_info.tsc_start, (const void *)boot_info.pvclock);
     dma_init(boot_info.arena_base, boot_info.arena_size);
     init_acpi();
-    if (config_parse(&config, boot_info.cmdline, error, sizeof(error)) != ERR_OK) {
-        log_error("config: %s", error);
-        fail();
-    }
+    init_config(&config);
     if (config.app == CONFIG_APP_CRASH_TEST) {
         if (app_crash_test_run(config.kind) != ERR_OK) {
             fail();
@@ -168,7 +182,11 @@ void user_main(void) {
     if (config.mode != CONFIG_MODE_POLL) {
         lapic_init();
     }
+    power_button_init(); /* before the boot event: a press after it counts */
     const int bus_err = init_buses(&config);
+    if (bus_err == ERR_OK) {
+        pvpanic_init();
+    }
     print_boot_event();
     if (bus_err != ERR_OK || net_probe(&config) != ERR_OK || !stack_init(&config)) {
         fail();

@@ -4,7 +4,8 @@
  *   0        not mapped, so that a null pointer faults
  *   0xc0000  firmware's ROM area, read only (ACPI tables may start there)
  *   1 MiB    the image, in 4 KiB pages by section, with unmapped guard pages around each stack
- *   2 MiB    large static arrays and the arena: memory of ring 3 in 2 MiB pages
+ *   2 MiB    large static arrays: memory of ring 3 in 2 MiB pages, as is the arena, which begins
+ *            behind them or anywhere below 1 GiB; ACPI tables where they are, read only
  *   3 GiB    device registers up to 4 GiB, uncached
  *
  * Entries that stay empty are left as the loader zeroed them. */
@@ -40,6 +41,7 @@ static void map_pages(const char *start, const char *end, uint64_t flags) {
     }
 }
 
+/* Pages that are mapped already stay as they are. */
 static void map_large(uint64_t start, uint64_t end, uint64_t flags) {
     uint64_t *entries = pd[0].entry; /* the four directories lie one behind the other */
     for (uint64_t page = align_down(start, TWO_MIB); page < end; page += TWO_MIB) {
@@ -69,7 +71,7 @@ static void map_image(void) {
     map_pages(panic_stack_start, panic_stack_end, PAGE_USER_DATA);
 }
 
-void paging_init(uint64_t ram_end) {
+void paging_init(void) {
     const uint64_t table = PAGE_PRESENT | PAGE_WRITE | PAGE_USER; /* the last level decides */
 
     map_image();
@@ -80,15 +82,16 @@ void paging_init(uint64_t ram_end) {
         pdpt.entry[i] = (uintptr_t)&pd[i] | table;
     }
     pd[0].entry[0] = (uintptr_t)&pt | table;
-    map_large((uintptr_t)large_start, max_u64(ram_end, (uintptr_t)image_end), PAGE_USER_DATA);
+    map_large((uintptr_t)large_start, (uintptr_t)image_end, PAGE_USER_DATA);
+    map_large(boot_info.arena_base, boot_info.arena_base + boot_info.arena_size, PAGE_USER_DATA);
+    for (uint32_t i = 0; i < boot_info.acpi_count; i++) {
+        map_large(boot_info.acpi[i].start, boot_info.acpi[i].end,
+                  PAGE_PRESENT | PAGE_USER | PAGE_NO_EXECUTE);
+    }
     if (cpu_has_gib_pages()) {
         pdpt.entry[BOOT_MMIO_START / ONE_GIB] = BOOT_MMIO_START | PAGE_DEVICE | PAGE_LARGE;
     } else {
         map_large(BOOT_MMIO_START, BOOT_MMIO_END, PAGE_DEVICE);
     }
     __asm__ volatile("mov %0, %%cr3" : : "r"(&pml4) : "memory");
-}
-
-void paging_map_acpi(uint64_t start, uint64_t end) {
-    map_large(start, end, PAGE_PRESENT | PAGE_USER | PAGE_NO_EXECUTE);
 }

@@ -1,6 +1,6 @@
-/* The PVH boot path: the start info of the loader becomes boot_info, then the CPU is set up and
- * ring 0 is left for good. Runs on the early map of the lowest 16 MiB. Kept short: a hypervisor
- * that emulates ring 0 needs microseconds for every instruction. */
+/* The PVH boot path: the start info of the loader becomes boot_info. Runs on the early map of the lowest
+ * 16 MiB. Kept short: a hypervisor that emulates ring 0 needs microseconds for every instruction. */
+#include "boot/memory.h"
 #include "boot/ring0.h"
 
 enum {
@@ -8,13 +8,12 @@ enum {
     PVH_MEMMAP_RAM = 1,
     PVH_MEMMAP_MAX = 64,   /* entries looked at */
     EARLY_MAP_END = 16 << 20,
-    KVM_MSR_CLOCK = 0x4b564d01,
-    KVM_FEATURE_CLOCKSOURCE2 = 1 << 3,
 };
 
 #define PVH_VERSION_MEMMAP 1
-#define ARENA_END_MAX (1ull << 30)
-#define FOUR_GIB (1ull << 32)
+/* Any page: all that can share a 2 MiB page with the arena are the machine's own tables behind the end
+ * of its memory. */
+#define PVH_ARENA_GRANULE 4096
 
 /* Layouts of the x86/HVM direct boot ABI. */
 struct hvm_start_info {
@@ -46,22 +45,17 @@ struct acpi_rsdp {
     uint32_t rsdt;
 } __attribute__((packed));
 
-struct boot_info boot_info;
-
-/* The hypervisor writes its clock's parameters here; aligned, so that they cross no page. */
-static uint8_t pvclock_page[64] __attribute__((aligned(64)));
-
-_Noreturn void pvh_main(uint64_t start_info, uint64_t tsc_start);
+_Noreturn void pvh_main(uint64_t tsc_start, uint64_t start_info);
 
 static bool early_readable(uint64_t addr, uint64_t size) {
     return addr != 0 && addr < EARLY_MAP_END && size <= EARLY_MAP_END - addr;
 }
 
-/* Finds the memory that the image lies in and sums up the rest. */
 static void pvh_memory(const struct hvm_start_info *info) {
     const struct hvm_memmap_entry *entry = (const void *)info->memmap_paddr;
     const uint32_t count = info->memmap_entries;
-    uint64_t arena_end = 0;
+    const struct memory_range image = {(uintptr_t)ring0_text_start, (uintptr_t)image_end};
+    bool image_fits = false;
 
     if (info->version < PVH_VERSION_MEMMAP || count > PVH_MEMMAP_MAX ||
         !early_readable(info->memmap_paddr, count * sizeof(*entry))) {
@@ -69,26 +63,13 @@ static void pvh_memory(const struct hvm_start_info *info) {
         return;
     }
     for (uint32_t i = 0; i < count; i++) {
-        const uint64_t end = entry[i].addr + entry[i].size;
-        if (entry[i].type != PVH_MEMMAP_RAM || end < entry[i].addr) {
-            continue;
-        }
-        boot_info.ram_bytes += entry[i].size;
-        if (end <= FOUR_GIB && end > boot_info.low_ram_end) {
-            boot_info.low_ram_end = end;
-        }
-        if (entry[i].addr <= (uintptr_t)ring0_text_start && end >= (uintptr_t)image_end) {
-            arena_end = end < ARENA_END_MAX ? end : ARENA_END_MAX;
+        const struct memory_range ram = {entry[i].addr, entry[i].addr + entry[i].size};
+        if (entry[i].type == PVH_MEMMAP_RAM && ram.end >= ram.start) {
+            image_fits |= ram.start <= image.start && ram.end >= image.end;
+            memory_add(&boot_info, ram, image.end, PVH_ARENA_GRANULE);
         }
     }
-    if (arena_end == 0) {
-        boot_info.error = BOOT_LITTLE_MEMORY;
-        return;
-    }
-    boot_info.arena_base = align_up((uintptr_t)image_end, 4096);
-    boot_info.arena_size = arena_end - boot_info.arena_base;
-    /* A machine of 16 MiB has a little less: the firmware keeps some of it. */
-    if (arena_end < (BOOT_MEMORY_MIN_MIB - 1ull) << 20) {
+    if (!image_fits || !memory_is_enough(&boot_info, image.end)) {
         boot_info.error = BOOT_LITTLE_MEMORY;
     }
 }
@@ -116,57 +97,14 @@ static void pvh_acpi(uint64_t rsdp_addr) {
     }
     boot_info.rsdp = rsdp_addr;
     if (rsdp->rsdt >= BOOT_ROM_END && rsdp->rsdt < BOOT_MMIO_START - (4 << 20)) {
-        boot_info.acpi_end = align_down(rsdp->rsdt, 2 << 20) + (4 << 20);
-        boot_info.acpi_start = boot_info.acpi_end - (6 << 20);
+        const uint64_t end = align_down(rsdp->rsdt, 2 << 20) + (4 << 20);
+        boot_info.acpi[boot_info.acpi_count++] = (struct memory_range){end - (6 << 20), end};
     }
 }
 
-static void cpuid(uint32_t leaf, uint32_t out[4]) {
-    __asm__ volatile("cpuid"
-                     : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3])
-                     : "a"(leaf), "c"(0));
-}
-
-/* SSE is on since entry.S. AVX needs XCR0, which only ring 0 can write. */
-static void cpu_enable_avx(void) {
-    enum { ECX_XSAVE = 1 << 26, ECX_AVX = 1 << 28, CR4_OSXSAVE = 1 << 18 };
-    uint32_t r[4];
-    cpuid(1, r);
-    if ((r[2] & ECX_XSAVE) && (r[2] & ECX_AVX)) {
-        uint64_t cr4;
-        __asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
-        __asm__ volatile("mov %0, %%cr4" : : "r"(cr4 | CR4_OSXSAVE));
-        __asm__ volatile("xsetbv" : : "c"(0), "a"(7), "d"(0)); /* x87, SSE, AVX */
-    }
-}
-
-/* Asks KVM for its clock's parameters: the exact frequency of the time stamp counter. */
-static void kvm_clock_enable(void) {
-    uint32_t r[4];
-    cpuid(0x40000000, r);
-    if (r[1] != 0x4b4d564b) { /* "KVMK" */
-        return;
-    }
-    cpuid(0x40000001, r);
-    if (r[0] & KVM_FEATURE_CLOCKSOURCE2) {
-        boot_info.pvclock = (uintptr_t)pvclock_page;
-        __asm__ volatile("wrmsr"
-                         :
-                         : "c"(KVM_MSR_CLOCK), "a"((uint32_t)boot_info.pvclock | 1), "d"(0)
-                         : "memory");
-    }
-}
-
-/* The legacy interrupt controllers could fire as soon as interrupts are on. */
-static void pic_mask(void) {
-    __asm__ volatile("outb %0, %1" : : "a"((uint8_t)0xff), "Nd"((uint16_t)0x21));
-    __asm__ volatile("outb %0, %1" : : "a"((uint8_t)0xff), "Nd"((uint16_t)0xa1));
-}
-
-void pvh_main(uint64_t start_info, uint64_t tsc_start) {
+void pvh_main(uint64_t tsc_start, uint64_t start_info) {
     const struct hvm_start_info *info = (const void *)start_info;
 
-    boot_info.tsc_start = tsc_start;
     if (!early_readable(start_info, sizeof(*info)) || info->magic != PVH_MAGIC) {
         boot_info.error = BOOT_NO_MEMORY_MAP;
     } else {
@@ -174,13 +112,5 @@ void pvh_main(uint64_t start_info, uint64_t tsc_start) {
         pvh_cmdline(info->cmdline_paddr);
         pvh_acpi(info->rsdp_paddr);
     }
-    paging_init(boot_info.arena_base + boot_info.arena_size);
-    if (boot_info.acpi_end != 0) {
-        paging_map_acpi(boot_info.acpi_start, boot_info.acpi_end);
-    }
-    trap_init();
-    pic_mask();
-    cpu_enable_avx();
-    kvm_clock_enable();
-    ring3_enter(user_main, stack_end);
+    boot_start(tsc_start);
 }

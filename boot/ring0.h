@@ -12,12 +12,15 @@ enum {
     SELECTOR_TSS = 0x28,
 };
 
-/* paging.c. Builds and loads the final page tables: write xor execute for every page, no mapping of
- * page tables or of any ring-0 memory for ring 3. [2 MiB, ram_end) becomes memory of ring 3. */
-void paging_init(uint64_t ram_end);
+/* start.c. With boot_info filled: sets the CPU up and leaves for user_main(). tsc_start is the time stamp
+ * counter at the first instruction. */
+_Noreturn void boot_start(uint64_t tsc_start);
+extern const uint32_t boot_info_size;
 
-/* Makes [start, end) readable for ring 3, in whole 2 MiB pages below 4 GiB that are not mapped yet. */
-void paging_map_acpi(uint64_t start, uint64_t end);
+/* paging.c. Builds and loads the final page tables: write xor execute for every page, no mapping of
+ * page tables or of any ring-0 memory for ring 3. By boot_info the arena becomes memory of ring 3, and
+ * the ranges with ACPI tables readable. */
+void paging_init(void);
 
 /* trap.c. Descriptor tables, I/O permissions, interrupt entry. */
 void trap_init(void);

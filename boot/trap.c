@@ -5,6 +5,8 @@
  * way ends the machine from here. */
 #include "boot/ring0.h"
 
+#include "drivers/acpi.h"
+#include "drivers/pvpanic.h"
 #include "lib/exit.h"
 #include "lib/panic.h"
 #include "lib/wait.h"
@@ -16,6 +18,7 @@ enum {
     VECTOR_MACHINE_CHECK = 18,
     VECTOR_COUNT = WAIT_VECTOR_SPURIOUS + 1, /* as many stubs has entry.S */
     OPCODE_HLT = 0xf4,
+    IO_HIGH_END = ACPI_PORT_HIGH + ACPI_PORT_COUNT, /* no port from here on is allowed */
 };
 
 #define LAPIC_TASK_PRIORITY 0xfee00080ull
@@ -36,12 +39,16 @@ struct tss {
     uint64_t reserved2;
     uint16_t reserved3;
     uint16_t io_bitmap_off;
-    /* A 0 bit allows the port: the fixed ones below, then all of the PCI window, then one byte of
-     * ones, which the CPU wants. */
-    uint8_t io_fixed[BOOT_PCI_IO_START / 8];
+    /* A 0 bit allows the port: those of ring3_ports below, and all of the PCI window in between.
+     * Then one byte of ones, which the CPU wants. */
+    uint8_t io_low[BOOT_PCI_IO_START / 8];
     uint8_t io_pci[(BOOT_PCI_IO_END - BOOT_PCI_IO_START) / 8];
+    uint8_t io_high[(IO_HIGH_END - BOOT_PCI_IO_END) / 8];
     uint8_t io_last;
 } __attribute__((packed));
+
+_Static_assert(ACPI_MMIO_START >= BOOT_MMIO_START, "registers in memory are mapped");
+_Static_assert((int)ACPI_PORT_HIGH >= (int)BOOT_PCI_IO_END, "beyond the PCI window");
 
 struct gate {
     uint16_t offset_low;
@@ -67,8 +74,11 @@ static const struct {
     {0x64, 0x64},   /* keyboard controller, to reset the machine */
     {0xf4, 0xf7},   /* isa-debug-exit */
     {0x3f8, 0x3ff}, /* serial port */
-    {0x600, 0x607}, /* ACPI power management, to power off */
+    {PVPANIC_PORT, PVPANIC_PORT},
+    {0x514, 0x51b}, /* DMA interface of QEMU's fw_cfg */
+    {ACPI_PORT_LOW, ACPI_PORT_LOW + ACPI_PORT_COUNT - 1}, /* power button, power off */
     {0xcf8, 0xcff}, /* PCI configuration, reset control */
+    {ACPI_PORT_HIGH, ACPI_PORT_HIGH + ACPI_PORT_COUNT - 1},
 };
 
 static uint64_t gdt[7] = {
@@ -77,23 +87,25 @@ static uint64_t gdt[7] = {
     [SELECTOR_DATA3 / 8] = 0x00cff3000000ffff,
     [SELECTOR_CODE3 / 8] = 0x00affb000000ffff,
 };
-static struct tss tss __attribute__((aligned(16)));
+/* Its ones come with the image: ring 0 would have to write thousands of bytes. */
+static struct tss tss __attribute__((aligned(16))) = {
+    .io_bitmap_off = offsetof(struct tss, io_low),
+    .io_low = {[0 ... sizeof(tss.io_low) - 1] = UINT8_MAX},
+    .io_high = {[0 ... sizeof(tss.io_high) - 1] = UINT8_MAX},
+    .io_last = UINT8_MAX,
+};
 static struct gate idt[VECTOR_COUNT];
 static bool panicking;
 
 void trap_handler(struct trap_frame *frame);
 
 static void tss_init(void) {
-    void *bitmap = tss.io_fixed;
-    uint64_t count = sizeof(tss.io_fixed) / 8;
-    __asm__ volatile("rep stosq" : "+D"(bitmap), "+c"(count) : "a"(UINT64_MAX) : "memory");
+    uint8_t *bitmap = (uint8_t *)&tss + offsetof(struct tss, io_low);
     for (unsigned i = 0; i < ARRAY_SIZE(ring3_ports); i++) {
         for (unsigned port = ring3_ports[i].first; port <= ring3_ports[i].last; port++) {
-            tss.io_fixed[port / 8] &= (uint8_t) ~(1u << port % 8);
+            bitmap[port / 8] &= (uint8_t) ~(1u << port % 8);
         }
     }
-    tss.io_last = UINT8_MAX;
-    tss.io_bitmap_off = offsetof(struct tss, io_fixed);
     tss.rsp[0] = (uintptr_t)ring0_stack_end;
     tss.ist[0] = (uintptr_t)ring0_ist_stack_end;
 }
@@ -159,6 +171,7 @@ static void interrupt(uint64_t vector) {
 
 /* Nothing of ring 3 can be trusted any more. */
 static _Noreturn void end_machine(void) {
+    pvpanic_tell_isa();
     __asm__ volatile("outb %0, %1" : : "a"((uint8_t)EXIT_STATUS_PANIC), "Nd"((uint16_t)0xf4));
     __asm__ volatile("outb %0, %w1" : : "a"((uint8_t)6), "d"((uint16_t)0xcf9));
     while (true) {

@@ -62,7 +62,7 @@ struct pci_dev {
     uint8_t header_type; /* without the multi-function bit */
     uint16_t vendor, device, class;
     uint8_t secondary, subordinate; /* of a bridge */
-    struct pci_bar bar[PCI_BAR_COUNT]; /* of network controllers; others are not sized */
+    struct pci_bar bar[PCI_BAR_COUNT]; /* of network controllers and pvpanic; others are not sized */
 };
 
 /* What boot found and mapped for ring 3. Addresses outside of the windows are not reachable. */
@@ -75,9 +75,10 @@ struct pci_windows {
 };
 
 /* Finds all functions on bus 0 and behind bridges, numbers bridges that the firmware left alone,
- * sizes the BARs of network controllers and assigns those that are unassigned or lie outside of the
- * windows; whoever decodes addresses already keeps them. Returns ERR_OK, ERR_ABSENT when there is no
- * PCI host (not logged: a machine may do without), ERR_RESOURCE, logged, when a window is full. */
+ * sizes the BARs of network controllers and of pvpanic and assigns those that are unassigned or lie
+ * outside of the windows; whoever decodes addresses already keeps them. Returns ERR_OK, ERR_ABSENT when
+ * there is no PCI host (not logged: a machine may do without), ERR_RESOURCE, logged, when a window is
+ * full. */
 int pci_init(const struct pci_windows *windows);
 
 /* The second half of pci_init(), in pci_assign.c: for the functions in pci_devs. */

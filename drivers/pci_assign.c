@@ -2,6 +2,7 @@
  * (PCI-to-PCI Bridge 1.2, 3.2.5.8). */
 #include "drivers/pci.h"
 
+#include "drivers/pvpanic.h"
 #include "lib/err.h"
 #include "lib/log.h"
 
@@ -58,8 +59,11 @@ static uint16_t io_alloc(uint64_t size) {
     return (uint16_t)start;
 }
 
-static bool is_network(const struct pci_dev *d) {
-    return d->header_type == 0 && d->class == PCI_CLASS_NETWORK_ETHERNET;
+/* Whose registers are needed: the others are only kept out of the way. */
+static bool is_used(const struct pci_dev *d) {
+    return d->header_type == 0 && (d->class == PCI_CLASS_NETWORK_ETHERNET ||
+                                   (d->vendor == PVPANIC_PCI_VENDOR &&
+                                    d->device == PVPANIC_PCI_DEVICE));
 }
 
 static unsigned bar_count(const struct pci_dev *d) {
@@ -135,7 +139,7 @@ static void set_bar(struct pci_dev *d, unsigned i, uint64_t addr) {
     }
 }
 
-/* A network controller on bus 0: its BARs that are not usable yet. */
+/* A used function on bus 0: its BARs that are not usable yet. */
 static int assign_function(struct pci_dev *d) {
     for (unsigned i = 0; i < PCI_BAR_COUNT; i++) {
         const struct pci_bar *bar = &d->bar[i];
@@ -153,12 +157,12 @@ static int assign_function(struct pci_dev *d) {
     return ERR_OK;
 }
 
-/* True when a network controller on these buses has no usable address. */
+/* True when a used function on these buses has no usable address. */
 static bool buses_need_addresses(unsigned first, unsigned last) {
     for (unsigned i = 0; i < pci_dev_count; i++) {
         const struct pci_dev *d = &pci_devs[i];
         for (unsigned b = 0; b < PCI_BAR_COUNT; b++) {
-            if (is_network(d) && d->bus >= first && d->bus <= last && d->bar[b].size != 0 &&
+            if (is_used(d) && d->bus >= first && d->bus <= last && d->bar[b].size != 0 &&
                 !d->bar[b].is_io && !bar_usable(&d->bar[b])) {
                 return true;
             }
@@ -184,7 +188,7 @@ static void set_window(const struct pci_dev *bridge, uint64_t start, uint64_t en
 static uint64_t place_bus(unsigned bus, uint64_t at, bool write) {
     for (unsigned i = 0; i < pci_dev_count; i++) {
         struct pci_dev *d = &pci_devs[i];
-        for (unsigned b = 0; b < PCI_BAR_COUNT && is_network(d) && d->bus == bus; b++) {
+        for (unsigned b = 0; b < PCI_BAR_COUNT && is_used(d) && d->bus == bus; b++) {
             if (d->bar[b].size == 0) {
                 continue;
             }
@@ -245,7 +249,7 @@ static void collect_taken(void) {
     for (unsigned i = 0; i < pci_dev_count; i++) {
         struct pci_dev *d = &pci_devs[i];
         const bool live = pci_read16(d, PCI_COMMAND) & PCI_COMMAND_MEMORY;
-        if (is_network(d) || live) {
+        if (is_used(d) || live) {
             size_bars(d);
         }
         for (unsigned b = 0; b < PCI_BAR_COUNT; b++) {
@@ -275,7 +279,7 @@ int pci_assign(const struct pci_windows *windows) {
             }
             pci_write16(d, PCI_COMMAND,
                         pci_read16(d, PCI_COMMAND) | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
-        } else if (is_network(d) && d->bus == 0) {
+        } else if (is_used(d) && d->bus == 0) {
             err = assign_function(d);
         }
         if (err != ERR_OK) {

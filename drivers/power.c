@@ -1,5 +1,7 @@
 /* The ways to end the machine, best first. */
 #include "drivers/acpi.h"
+#include "drivers/pvpanic.h"
+#include "lib/cpu.h"
 #include "lib/exit.h"
 #include "lib/io.h"
 #include "lib/json.h"
@@ -12,24 +14,28 @@ enum {
     PORT_RESET_CONTROL = 0xcf9,
     PORT_KEYBOARD = 0x64,
     KEYBOARD_RESET = 0xfe,
-    PORT_ACPI_FIRST = 0x600, /* what the I/O bitmap of boot/trap.c allows */
-    PORT_ACPI_LAST = 0x607,
-    MMIO_FIRST = 0xc0000000,
 };
+
+/* About a second. */
+#define POWER_OFF_TICKS (1ull << 32)
 
 static void power_off(void) {
     struct acpi_power_off how;
     if (!acpi_power_off(&how)) {
         return;
     }
-    if (how.is_io && how.addr >= PORT_ACPI_FIRST && how.addr < PORT_ACPI_LAST) {
-        if (how.width == 2) {
-            io_write16((uint16_t)how.addr, how.value);
-        } else {
-            io_write8((uint16_t)how.addr, (uint8_t)how.value);
-        }
-    } else if (!how.is_io && how.addr >= MMIO_FIRST && how.addr <= UINT32_MAX) {
+    if (!how.is_io) {
         mmio_write8(how.addr, (uint8_t)how.value);
+    } else if (how.width == 2) {
+        io_write16((uint16_t)how.addr, how.value);
+    } else {
+        io_write8((uint16_t)how.addr, (uint8_t)how.value);
+    }
+    /* QEMU powers off from another thread. A reset that it sees before that replaces the power-off, and
+     * management software would start the guest again. */
+    const uint64_t start = cpu_tsc();
+    while (cpu_tsc() - start < POWER_OFF_TICKS) {
+        cpu_relax();
     }
 }
 
@@ -42,6 +48,10 @@ _Noreturn void exit_guest(enum exit_status status) {
     json_print(&j);
     log_flush();
 
+    /* QEMU may pause or end at once when it is told, so all that is to be read is out by now. */
+    if (status == EXIT_STATUS_PANIC) {
+        pvpanic_tell();
+    }
     io_write8(PORT_DEBUG_EXIT, (uint8_t)status);
     power_off();
     io_write8(PORT_RESET_CONTROL, 6);

@@ -9,8 +9,9 @@ enum exit_status {
     EXIT_STATUS_PANIC = 3,  /* a fault or a failed assertion */
 };
 
-/* Prints the exit event and ends the machine: isa-debug-exit (QEMU's own status is 2*status+1),
- * else ACPI power-off, else a reset, else it halts for ever. */
+/* Prints the exit event, with EXIT_STATUS_PANIC tells pvpanic where there is one, and ends the machine:
+ * isa-debug-exit (QEMU's own status is 2*status+1), else ACPI power-off, else a reset, else it halts for
+ * ever. */
 _Noreturn void exit_guest(enum exit_status status);
 
 #endif

@@ -1,9 +1,14 @@
 #include "net/app.h"
 
 #include "drivers/clock.h"
+#include "drivers/power_button.h"
+#include "drivers/virtio_net.h"
 #include "lib/dma.h"
 #include "lib/json.h"
 #include "net/stack.h"
+
+/* Between the looks at two NICs (net/stack.c), since each makes for a slow pass. */
+enum { BUTTON_MS = 1000, BUTTON_PHASE_MS = BUTTON_MS / NET_DEV_MAX / 2 };
 
 static void app_print_ready(const struct app *app) {
     char line[256];
@@ -23,15 +28,22 @@ static void app_print_ready(const struct app *app) {
 struct app_loop {
     uint64_t start_ms;
     uint64_t now_ms;
-    uint64_t stats_ms; /* when the next statistics line is due */
+    uint64_t stats_ms;  /* when the next statistics line is due */
+    uint64_t button_ms; /* when the power button is looked at next */
     bool ready;
+    bool stopped; /* the power button was pressed */
 };
+
+static enum app_end app_end_now(const struct config *cfg, const struct app_loop *loop) {
+    const bool time_is_up =
+        cfg->seconds != 0 && loop->now_ms - loop->start_ms >= cfg->seconds * (uint64_t)1000;
+    return loop->stopped ? APP_STOPPED : time_is_up ? APP_TIME_IS_UP : APP_GOES_ON;
+}
 
 static bool app_is_done(const struct config *cfg, const struct app *app,
                         const struct app_loop *loop) {
-    const bool time_is_up =
-        cfg->seconds != 0 && loop->now_ms - loop->start_ms >= cfg->seconds * (uint64_t)1000;
-    return app->done != NULL ? app->done(time_is_up) : time_is_up;
+    const enum app_end end = app_end_now(cfg, loop);
+    return app->done != NULL ? app->done(end) : end != APP_GOES_ON;
 }
 
 static void app_check_ready(const struct app *app, struct app_loop *loop) {
@@ -42,8 +54,22 @@ static void app_check_ready(const struct app *app, struct app_loop *loop) {
     }
 }
 
-/* What is due once a millisecond. */
-static void app_tick(const struct config *cfg, const struct app *app, struct app_loop *loop) {
+static void app_look_at_button(struct app_loop *loop) {
+    char line[64];
+    struct json j;
+    loop->button_ms = loop->now_ms + BUTTON_MS;
+    if (!power_button_pressed()) {
+        return;
+    }
+    loop->stopped = true;
+    json_event(&j, line, sizeof(line), "stop");
+    json_string(&j, "reason", "power button");
+    json_close(&j);
+    json_print(&j);
+}
+
+/* What is due once a millisecond. True when the workload is to be stopped from now on. */
+static bool app_tick(const struct config *cfg, const struct app *app, struct app_loop *loop) {
     if (cfg->stats != 0 && loop->now_ms >= loop->stats_ms) {
         loop->stats_ms += cfg->stats * (uint64_t)1000;
         stats_print("stats");
@@ -54,15 +80,20 @@ static void app_tick(const struct config *cfg, const struct app *app, struct app
     if (app->tick != NULL) {
         app->tick(loop->now_ms);
     }
+    if (loop->stopped || loop->now_ms < loop->button_ms) {
+        return false;
+    }
+    app_look_at_button(loop);
+    return loop->stopped;
 }
 
 /* When the loop has something to do though no frame comes: the workload's own time, the next
- * statistics line, the end. */
+ * statistics line, a look at the power button, the end. */
 static uint64_t app_wake_tsc(const struct config *cfg, const struct app *app,
                              const struct app_loop *loop) {
-    uint64_t due_ms = UINT64_MAX;
+    uint64_t due_ms = loop->stopped ? UINT64_MAX : loop->button_ms;
     if (cfg->stats != 0) {
-        due_ms = loop->stats_ms;
+        due_ms = min_u64(due_ms, loop->stats_ms);
     }
     if (cfg->seconds != 0) {
         due_ms = min_u64(due_ms, loop->start_ms + cfg->seconds * (uint64_t)1000);
@@ -86,6 +117,7 @@ enum exit_status app_run(const struct config *cfg, const struct app *app) {
     dma_lock();
     loop.now_ms = loop.start_ms;
     loop.stats_ms = loop.start_ms + cfg->stats * (uint64_t)1000;
+    loop.button_ms = loop.start_ms + BUTTON_PHASE_MS;
 
     while (!app_is_done(cfg, app, &loop)) {
         unsigned work = app->poll != NULL ? app->poll() : 0;
@@ -95,7 +127,7 @@ enum exit_status app_run(const struct config *cfg, const struct app *app) {
         }
         if (loop.now_ms != stack_now_ms()) {
             loop.now_ms = stack_now_ms();
-            app_tick(cfg, app, &loop);
+            work += app_tick(cfg, app, &loop);
         }
         if (stack_wants_rest(work)) {
             stack_rest(app_wake_tsc(cfg, app, &loop));

@@ -7,8 +7,15 @@
 #include "lib/util.h"
 #include "net/stats.h"
 
+/* Why a workload is to end. */
+enum app_end {
+    APP_GOES_ON,
+    APP_TIME_IS_UP, /* seconds= have passed since app_run() began */
+    APP_STOPPED,    /* the power button */
+};
+
 /* A function that is NULL does nothing, has work for no time, is ready at once, goes on until
- * the time is up, or finds that all went well. */
+ * it is to end, or finds that all went well. */
 struct app {
     const struct stats_group *stats; /* its name is that of the workload */
 
@@ -34,16 +41,17 @@ struct app {
     /* After each statistics line. */
     void (*printed)(void);
 
-    /* Whether it has ended. time_is_up: seconds= have passed; it is to end as soon as it can. */
-    bool (*done)(bool time_is_up);
+    /* Whether it has ended. Other than APP_GOES_ON: it is to end as soon as it can. */
+    bool (*done)(enum app_end end);
 
     /* How it went, asked once at the end. */
     enum exit_status (*verdict)(void);
 };
 
 /* Starts the workload and runs it until it is done: prints the ready event, a statistics line each
- * cfg->stats seconds and the result line. Call after stack_init(). Returns the exit status,
- * EXIT_STATUS_USAGE when it could not be started (the reason was logged). */
+ * cfg->stats seconds, a stop event when the power button is pressed, and the result line. Call after
+ * stack_init(). Returns the exit status, EXIT_STATUS_USAGE when it could not be started (the reason
+ * was logged). */
 enum exit_status app_run(const struct config *cfg, const struct app *app);
 
 #endif

@@ -118,7 +118,7 @@ static unsigned app_fwd_change(unsigned nic, struct pktbuf **frames, unsigned co
 }
 
 static unsigned app_fwd_frames(unsigned nic, struct pktbuf **frames, unsigned count) {
-    if (UNLIKELY(raw_has_stack(nic))) {
+    if (UNLIKELY(raw_has_stack())) {
         count = app_fwd_filter(nic, frames, count);
     }
     if (fwd.what == CONFIG_FWD_MACSWAP) {

@@ -45,6 +45,7 @@ static struct {
     enum gen_phase phase;
     bool worked; /* the last pass */
     bool failed;
+    bool stopped; /* by the power button */
     uint64_t resolve_ms;  /* next try, after the loop began */
     uint64_t first_tsc;   /* of the first frame, 0: there was none */
     uint64_t last_tsc;    /* of the last burst */
@@ -276,7 +277,7 @@ static void gen_check_end(uint64_t now) {
     switch (gen.phase) {
     case GEN_SENDING:
         if ((gen.frames_max != 0 && gen.sent >= gen.frames_max) ||
-            (gen.run_ticks != 0 && now - gen.first_tsc >= gen.run_ticks)) {
+            (gen.run_ticks != 0 && now - gen.first_tsc >= gen.run_ticks) || gen.stopped) {
             gen_enter(GEN_EMPTYING, now);
         }
         break;
@@ -336,14 +337,15 @@ static uint64_t app_gen_wake_tsc(void) {
     return 0;
 }
 
-/* seconds= count from the first frame on. */
-static bool app_gen_done(bool time_is_up) {
-    (void)time_is_up;
-    return gen.phase == GEN_ENDED;
+/* seconds= count from the first frame on, so it looks at the clock itself. */
+static bool app_gen_done(enum app_end end) {
+    gen.stopped |= end == APP_STOPPED;
+    return gen.phase == GEN_ENDED || (gen.stopped && gen.phase == GEN_WAITING);
 }
 
 static enum exit_status app_gen_verdict(void) {
-    const bool all = gen.frames_max == 0 || gen.sent == gen.frames_max || gen.run_ticks != 0;
+    const bool all = gen.frames_max == 0 || gen.sent == gen.frames_max || gen.run_ticks != 0 ||
+                     gen.stopped;
     const bool good = !gen.failed && gen.sent > 0 && all && gen_rx_passed(gen_stamped());
     return good ? EXIT_STATUS_OK : EXIT_STATUS_FAILED;
 }

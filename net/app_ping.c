@@ -301,8 +301,8 @@ static bool app_ping_ready(uint64_t waited_ms) {
 
 /* A request that is on its way is still waited for, so that the verdict does not depend on the
  * moment at which the time was up. */
-static bool app_ping_done(bool time_is_up) {
-    ping.stopping |= time_is_up || (ping.count_max != 0 && ping.sent == ping.count_max);
+static bool app_ping_done(enum app_end end) {
+    ping.stopping |= end != APP_GOES_ON || (ping.count_max != 0 && ping.sent == ping.count_max);
     if (!ping.stopping || ping.phase != PING_PAUSE) {
         return false;
     }

@@ -61,7 +61,7 @@ static bool app_sink_ready(uint64_t waited_ms) {
 
 /* Not of a generator. */
 static void app_sink_other(unsigned nic, struct pktbuf *frame) {
-    if (raw_has_stack(nic) && raw_is_for_stack(nic, frame)) {
+    if (raw_has_stack() && raw_is_for_stack(nic, frame)) {
         app.to_stack++;
         netif_virtio_input(nic, frame);
         return;
@@ -97,8 +97,8 @@ static unsigned app_sink_poll(void) {
     return work;
 }
 
-static bool app_sink_done(bool time_is_up) {
-    return time_is_up || (app.frames_max != 0 && app.sink.frames >= app.frames_max);
+static bool app_sink_done(enum app_end end) {
+    return end != APP_GOES_ON || (app.frames_max != 0 && app.sink.frames >= app.frames_max);
 }
 
 /* Who sets a limit for loss expects frames: with frames= so many, as the last ones leave no gap when

@@ -34,7 +34,7 @@ unsigned gen_rx_poll(unsigned nic) {
     if (count == 0) {
         return 0;
     }
-    const bool has_stack = raw_has_stack(nic);
+    const bool has_stack = raw_has_stack();
     const uint64_t now = cpu_tsc(); /* no frame can carry a later stamp */
     for (unsigned i = 0; i < count; i++) {
         if (gen_rx.on && sink_frame(&gen_rx.sink, frames[i], now)) {

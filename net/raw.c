@@ -64,8 +64,7 @@ uint64_t raw_pass(bool worked) {
     return now;
 }
 
-bool raw_has_stack(unsigned nic) {
-    (void)nic;
+bool raw_has_stack(void) {
     return raw.has_stack;
 }
 

@@ -53,8 +53,8 @@ void raw_start(const struct config *cfg, bool (*blocked)(unsigned nic));
  * counter. */
 uint64_t raw_pass(bool worked);
 
-/* The NIC has addresses, so there are frames for its protocol stack. */
-bool raw_has_stack(unsigned nic);
+/* The guest has addresses, so there may be frames for the protocol stack. */
+bool raw_has_stack(void);
 
 /* Whether a frame is for an address of the NIC itself: ARP and neighbour discovery for it, what is sent
  * to it, DHCP. Then netif_virtio_input() takes it. Slow; ask raw_has_stack() first. */

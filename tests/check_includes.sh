@@ -25,6 +25,9 @@ forbid 'net/*.[chS]' 'drivers/(vq_|virtio_(dev|mmio|pci|spec)|pci|msix|serial|ac
 for dir in lib drivers boot; do
     forbid "$dir/*.[chS]" '(lwip|netif)/' 'lwIP is for net/ only'
 done
+for file in lib/*.[chS] drivers/*.[chS] net/*.[chS] boot/*.[chS]; do
+    [ "$file" = boot/uefi.c ] || forbid "$file" 'efi' 'GNU-EFI is for boot/uefi.c only'
+done
 # The ring code compiles hosted: nothing but itself and these headers.
 for file in drivers/vq*.[ch] drivers/virtio_spec.h; do
     found=$(grep -nE '^#include "' "$file" |

@@ -4,7 +4,8 @@
 Both are put to the same back end, a dpdk-testpmd with a vhost-user port, on the same cores, with
 rings of the same size: Ringlet in QEMU, DPDK as net_virtio_user in a second testpmd. Three
 directions: what the driver can send (tx), receive (rx), and send back in a closed loop (macswap).
-The back end counts.
+The back end counts. A fourth row has no counterpart: Ringlet's generator and sink in one guest, the
+back end returning what comes, with loss, order and delay of each frame (sink).
 
 Each measurement starts both sides anew. Rounds are interleaved: all rows once, then again, so
 that a slow moment of the machine hits all of them. What is shown are medians over the rounds.
@@ -69,10 +70,11 @@ Options = collections.namedtuple("Options", "layout device words")
 
 
 def ringlet_options(row):
-    if row.direction == "tx":
+    if row.direction in ("tx", "sink"):
         flows, payload = GENERATORS[row.variant]
         words = (f"app=gen size={row.size} rate=max dst_mac=02:00:00:00:00:01 flows={flows} "
                  f"src={FIRST_SOURCE}-{FIRST_SOURCE + flows - 1} payload={payload}")
+        words += " rx=1" if row.direction == "sink" else ""
     else:
         words = {"rx": "app=sink", "macswap": "app=fwd fwd=macswap"}[row.direction]
     device = LAYOUTS[row.layout][0]
@@ -92,6 +94,10 @@ def dpdk_options(row):
 def rows_of(direction, size, layout):
     """Ringlet and DPDK take turns, so that neighbours in time are what is compared."""
     smallest = size == SMALLEST
+    if direction == "sink":
+        if smallest:
+            yield Row(direction, size, "Ringlet", layout, "")
+        return
     dpdk = [path for path in DPDK_PATHS if path in ALL_SIZES
             or smallest and ("vectorized" not in path or path == VECTORIZED[layout])]
     ringlet = list(GENERATORS) if direction == "tx" and smallest else [""]
@@ -274,7 +280,7 @@ def parse_options():
     parser.add_argument("--sizes", type=sizes, default=list(SIZES), metavar="N,...",
                         help=f"bytes of a frame (default: {','.join(map(str, SIZES))})")
     parser.add_argument("--only", type=list_of(list(rig.MODES)), default=list(rig.MODES),
-                        metavar="WAY,...", help="default: tx,rx,macswap")
+                        metavar="WAY,...", help="default: tx,rx,macswap,sink")
     parser.add_argument("--layouts", type=list_of(list(LAYOUTS)), default=list(LAYOUTS),
                         metavar="LAYOUT,...", help="default: split,packed")
     parser.add_argument("--accel", choices=("auto", "kvm", "tcg"), default="auto",

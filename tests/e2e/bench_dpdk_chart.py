@@ -10,7 +10,8 @@ from bench_chart import LEFT, PANEL_HEIGHT, Scale, WIDTH, line, subtitle, tag, t
 
 BARS = (("Ringlet", "split", ""), ("Ringlet", "packed", ""), ("DPDK", "split", ""),
         ("DPDK", "split", "in-order"), ("DPDK", "packed", ""), ("DPDK", "packed", "in-order"))
-TITLES = {"tx": "Guest to host (tx)", "rx": "Host to guest (rx)", "macswap": "Loop (macswap)"}
+TITLES = {"tx": "Guest to host (tx)", "rx": "Host to guest (rx)", "macswap": "Loop (macswap)",
+          "sink": "Generator and sink in one guest (sink)"}
 TOP, GAP_Y, LEGEND_Y, BOTTOM = 106, 58, 62.0, 10
 PANEL_WIDTH = WIDTH - LEFT - 20
 SLOTS = len(BARS) + 1  # of a group; one stays free

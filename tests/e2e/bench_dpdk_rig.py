@@ -35,6 +35,7 @@ MODES = {  # direction: forwarding of the back end, of DPDK's driver
     "tx": ("rxonly", "txonly"),
     "rx": ("txonly", "rxonly"),
     "macswap": ("io", "macswap"),
+    "sink": ("io", None),
 }
 COUNTERS = ("packets", "kicks", "interrupts")
 
@@ -283,9 +284,9 @@ class Station:
         return {**row, **self.driver.end()}
 
     def _packets(self):
-        """When it was, and how many packets had come from the driver, or in rx gone to it."""
+        """When it was, and how many packets had come from the driver, in rx and sink gone to it."""
         when, counters = self.back_end.packets()
-        return when, counters["tx" if self._row.direction == "rx" else "rx"]["packets"]
+        return when, counters["tx" if self._row.direction in ("rx", "sink") else "rx"]["packets"]
 
     def _clocks(self):
         """Time, what the machine ran besides these two processes, and what it was denied."""

@@ -13,6 +13,7 @@ products:
 - Of three lists or more every second combination is tested. Each pair of values is in one of them.
 - accel=EACH is for what an accelerator itself may change (traps, interrupts, order of memory, time),
   and for one simple case of each area, so that no area is without a run on either.
+- accel=TCG is for what boots from UEFI firmware, which does not run on a KVM that emulates ring 0.
 - accel=ONE, the default, is for what the guest decides alone: protocols, options, refusals.
 """
 import collections
@@ -31,6 +32,7 @@ import networks
 
 ONE = "one"    # on one accelerator: KVM where it opens, else TCG
 EACH = "each"  # on each accelerator
+TCG = "tcg"    # on TCG only
 EITHER = "either"  # each combination of values on one accelerator, in turn
 
 MODES = ["poll", "irq"]  # of the guest, for tests that are repeated in each
@@ -43,12 +45,18 @@ PACKAGES = {
     "curl": "curl",
     "dpdk-testpmd": "dpdk-dev",
     "iperf": "iperf",
+    "mcopy": "mtools",
     "nm": "binutils",
     "ovs-vsctl": "openvswitch-switch-dpdk",
     "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk": "openvswitch-switch-dpdk",
     "ping": "iputils-ping",
+    "sfdisk": "fdisk",
+    "qemu-img": "qemu-utils",
     "tcpdump": "tcpdump",
     "tshark": "tshark",
+    "virt-xml-validate": "libvirt-clients",
+    "xmllint": "libxml2-utils",
+    "xorriso": "xorriso",
 }
 
 _cases = []
@@ -65,7 +73,7 @@ class Case:
 
 
 def case(accel=ONE, limit=TEST_LIMIT, spins=False, **lists):
-    """Marks a test. `accel` is ONE, EACH, EITHER or None (it starts no guest, or chooses itself).
+    """Marks a test. `accel` is ONE, EACH, EITHER, TCG or None (it starts no guest, or chooses itself).
     `spins`: besides the guest a back end takes a processor for itself; one such test at a time."""
     def mark(function):
         topic = function.__module__.removeprefix("test_")
@@ -108,6 +116,16 @@ class Test:
             if shutil.which(name):
                 return name
         raise Skip(f"{' or '.join(names)} is not installed (package {PACKAGES[names[0]]})")
+
+    def need_file(self, path, where_from):
+        if not os.path.exists(path):
+            raise Skip(f"{path} is not there ({where_from})")
+        return path
+
+    def need_ovmf(self):
+        reason = g.ovmf_error(self.accel)
+        if reason:
+            raise Skip(reason)
 
     def need_ipv6(self):
         if not os.path.exists("/proc/net/if_inet6"):

@@ -15,6 +15,8 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 IMAGE = os.environ.get("IMAGE") or os.path.join(ROOT, "build", "ringlet.elf")
+UEFI_IMAGE = os.path.join(ROOT, "build", "BOOTX64.EFI")
+OVMF = "/usr/share/ovmf/OVMF.fd"
 RUN_GUEST = os.path.join(ROOT, "tools", "run-guest")
 QEMU = "qemu-system-x86_64"
 
@@ -46,6 +48,17 @@ def kvm_error():
     return None
 
 
+def ovmf_error(accel):
+    """Why OVMF cannot be used with that accelerator, None when it can."""
+    if not os.path.exists(OVMF):
+        return f"{OVMF} is not installed (package ovmf)"
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as f:
+        flags = next((line.split() for line in f if line.startswith("flags")), [])
+    if accel == "kvm" and not {"vmx", "svm"} & set(flags):
+        return "KVM without VMX or SVM emulates ring 0, and does not know all that OVMF does there"
+    return None
+
+
 def wait_until(check, limit, what):
     """Polls check() until it returns something true, and returns that."""
     deadline = time.monotonic() + limit
@@ -67,12 +80,17 @@ def cpu_options(accel):
     return ["-cpu", "max", "-smp", "1,maxcpus=2"]
 
 
-def qemu_command(accel, machine, firmware, mem, nics, words, extra):
-    """`nics` is a list of (network, device options or None for no device)."""
+def qemu_command(accel, machine, firmware, mem, nics, words, extra, debug_exit, disk=None):
+    """`nics` is a list of (network, device options or None for no device). `disk`, a directory that
+    becomes a FAT volume or the file of a raw disk: boots from that instead of -kernel."""
     command = [QEMU, "-nodefaults", "-no-user-config", "-display", "none",
                "-machine", MACHINES[machine], "-accel", accel, *cpu_options(accel), "-m", mem,
-               "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-serial", "stdio"]
-    if firmware == "qboot":
+               "-serial", "stdio"]
+    if debug_exit:
+        command += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+    if firmware == "ovmf":
+        command += ["-bios", OVMF]
+    elif firmware == "qboot":
         command += ["-bios", "qboot.rom"]
     elif machine.startswith("microvm"):
         command += ["-bios", "bios-microvm.bin"]
@@ -84,15 +102,31 @@ def qemu_command(accel, machine, firmware, mem, nics, words, extra):
                 else "virtio-net-pci,romfile=")
         options = "," + options if options else ""
         command += ["-device", f"{kind},netdev=n{i},id=nic{i}{options}"]
+    if disk is not None:
+        file = f"fat:{disk}" if os.path.isdir(disk) else disk
+        return command + ["-drive", f"file={file},format=raw,if=none,id=disk,readonly=on",
+                          "-device", "virtio-blk-pci,drive=disk,bootindex=9"]
     command += ["-kernel", IMAGE]
     return command + (["-append", words] if words else [])
 
 
+def uefi_folder(folder, words):
+    """Fills a directory with what firmware boots, and with the words as configuration file."""
+    boot = os.path.join(folder, "EFI", "BOOT")
+    os.makedirs(boot)
+    shutil.copy(UEFI_IMAGE, boot)
+    if words:
+        with open(os.path.join(boot, "ringlet.cfg"), "w", encoding="utf-8") as f:
+            f.write(words)
+    return folder
+
+
 class Guest:
-    """One run of the image in QEMU."""
+    """One run of the image in QEMU. With firmware="ovmf" it boots from `disk` (see qemu_command()), by
+    default from a directory with the UEFI application and the words in ringlet.cfg."""
 
     def __init__(self, accel, words="", nics=(), machine="q35", firmware="qboot", mem="64M",
-                 extra=(), namespace=None, reboots=False):
+                 extra=(), namespace=None, reboots=False, debug_exit=True, disk=None):
         self.accel, self.machine = accel, machine
         self.lines = []      # console lines, complete ones
         self.bad_json = []   # lines that start like JSON and are not
@@ -102,7 +136,9 @@ class Guest:
         self._closed = False  # the console reached its end
         self._qmp = None
         self._dir = tempfile.mkdtemp(prefix="ringlet-e2e-")
-        command = qemu_command(accel, machine, firmware, mem, nics, words, extra)
+        if firmware == "ovmf" and disk is None:
+            disk = uefi_folder(os.path.join(self._dir, "disk"), words)
+        command = qemu_command(accel, machine, firmware, mem, nics, words, extra, debug_exit, disk)
         command += ["-qmp", f"unix:{self._dir}/qmp,server=on,wait=off"]
         command += [] if reboots else ["-no-reboot"]
         if namespace is not None:
@@ -212,6 +248,19 @@ class Guest:
             raise GuestError(f"QEMU ended with status {status}")
         return (status - 1) // 2
 
+    def wait_shutdown(self, limit=BOOT_LIMIT):
+        """Why QEMU itself says that it ended, which it does with status 0; for guests that
+        isa-debug-exit does not end. The monitor must have been used before."""
+        reason = self._qmp.wait_event("SHUTDOWN", limit)["data"]["reason"]
+        try:
+            status = self.process.wait(limit)
+        except subprocess.TimeoutExpired:
+            raise GuestError(f"shutdown: QEMU did not end within {limit:.0f} s") from None
+        self._reader.join(timeout=5)
+        if status != 0:
+            raise GuestError(f"QEMU ended with status {status}")
+        return reason
+
     def running(self):
         return self.process.poll() is None
 
@@ -222,6 +271,10 @@ class Guest:
             self._qmp = Monitor(os.path.join(self._dir, "qmp"))
         return self._qmp.execute(command, arguments)
 
+    def wait_qmp_event(self, name, limit=BOOT_LIMIT):
+        """QEMU's own event of that name. The monitor must have been used before."""
+        return self._qmp.wait_event(name, limit)
+
     def hmp(self, line):
         return self.qmp("human-monitor-command", **{"command-line": line})
 
@@ -230,17 +283,26 @@ class Monitor:
     """QEMU's machine protocol (QMP) over its unix socket."""
 
     def __init__(self, path, limit=10.0):
+        self._events = []  # those that came with answers
+        self._limit = limit
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(limit)
         try:
-            wait_until(lambda: os.path.exists(path), limit, "monitor socket")
-            self._socket.connect(path)
+            wait_until(lambda: self._connects(path), limit, "monitor socket")
             self._file = self._socket.makefile("rw", encoding="utf-8")
             self._file.readline()  # the greeting
             self.execute("qmp_capabilities", {})
         except BaseException:
             self._socket.close()
             raise
+
+    def _connects(self, path):
+        """QEMU may not have made the socket yet, or may not listen yet."""
+        try:
+            self._socket.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        return True
 
     def close(self):
         self._file.close()
@@ -255,4 +317,23 @@ class Monitor:
                 raise GuestError(f"monitor: {command}: {answer['error'].get('desc')}")
             if "return" in answer:
                 return answer["return"]
+            self._events.append(answer)
         raise GuestError(f"monitor: {command}: no answer")
+
+    def wait_event(self, name, limit):
+        """The first event of that name since the connection, or since the last one asked for."""
+        self._socket.settimeout(limit)
+        try:
+            while True:
+                while self._events:
+                    event = self._events.pop(0)
+                    if event.get("event") == name:
+                        return event
+                line = self._file.readline()
+                if not line:
+                    raise GuestError(f"monitor: QEMU ended without the event {name}")
+                self._events.append(json.loads(line))
+        except TimeoutError:
+            raise GuestError(f"monitor: event {name}: not within {limit:.0f} s") from None
+        finally:
+            self._socket.settimeout(self._limit)

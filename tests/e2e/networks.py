@@ -3,15 +3,18 @@
 Everything made here belongs to an object with close().
 """
 import contextlib
-import ctypes
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 
-from guest import GuestError
+from guest import ROOT, GuestError
+
+sys.path.append(os.path.join(ROOT, "tools"))
+import guest_net  # noqa: E402
 
 
 class UserNet:
@@ -93,8 +96,6 @@ class Namespace:
 
     _count = 0
     _lock = threading.Lock()
-    _libc = ctypes.CDLL(None, use_errno=True)
-    CLONE_NEWNET = 0x40000000
 
     def __init__(self):
         with self._lock:
@@ -152,31 +153,15 @@ class Namespace:
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=limit,
                               check=False)
 
-    @contextlib.contextmanager
     def entered(self):
-        """The calling thread is inside; a socket made now stays inside."""
-        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            inside = os.open(f"/run/netns/{self.name}", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                self._set(inside)
-                yield
-            finally:
-                os.close(inside)
-                self._set(before)
-        finally:
-            os.close(before)
+        """A context in which the calling thread is inside; a socket made there stays inside."""
+        return guest_net.entered(self.name)
 
     def socket(self, family, kind, protocol=0, limit=10.0):
         with self.entered():
             s = socket.socket(family, kind, protocol)
         s.settimeout(limit)
         return s
-
-    @classmethod
-    def _set(cls, fd):
-        if cls._libc.setns(fd, cls.CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), "setns")
 
     def _inside(self, *words):
         self._checked(self.command("ip", *words))

@@ -10,7 +10,7 @@ def matrix(t, machine, firmware):
     guest = t.user_guest(machine=machine, firmware=firmware)
     boot = guest.wait_event("boot")
     ready = guest.wait_ready()
-    assert boot["accelerator"] == t.accel, boot
+    assert boot["accelerator"] == t.accel and boot["boot"] == "pvh", boot
     assert boot["memory_mib"] in (63, 64), boot
     assert boot["machine"] == machine, boot
     assert len(guest.events_of("device")) == 1

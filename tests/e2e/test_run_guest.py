@@ -13,27 +13,11 @@ import time
 
 from case import case
 from guest import IMAGE, RUN_GUEST, GuestError, wait_until
+from tool import environment, run_tool
 
 
-def environment(**more):
-    """Without the variables that run-guest takes for options; make may have been given some."""
-    kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "TMPDIR")}
-    return kept | more
-
-
-def run(*words, limit=20, **variables):
-    """Runs it to its end without a terminal; returns status and output."""
-    process = subprocess.Popen([RUN_GUEST, *words], env=environment(**variables), text=True,
-                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE)
-    try:
-        output, errors = process.communicate(timeout=limit)
-    except subprocess.TimeoutExpired:
-        process.terminate()  # not kill(): it still has to end QEMU
-        output, errors = process.communicate(timeout=limit)
-        raise GuestError(f"run-guest {' '.join(words)}: not ended after {limit} s: "
-                         f"{output[-300:]} {errors[-300:]}") from None
-    return subprocess.CompletedProcess(words, process.returncode, output, errors)
+def run(*words, **options):
+    return run_tool("run-guest", *words, **options)
 
 
 def namespaces():
@@ -127,7 +111,47 @@ def without_pci(t):
     assert done.returncode == 0 and macs == [f"52:54:00:12:34:{0x56 + i:x}" for i in range(8)], done
 
 
+@case(accel=None)
+def dry_run_of_networks(t):
+    """Commas in names reach QEMU doubled, and NICs of networks with other guests differ."""
+    macs = set()
+    for _ in range(2):
+        done = run("--dry-run", "--net", "vhost-user:/tmp/a,b,server")
+        words = shlex.split(done.stdout)
+        assert done.returncode == 0, done
+        assert "socket,id=vhost0,path=/tmp/a,,b,server=on" in words, words
+        assert "memory-backend-memfd,id=shared,size=64M,share=on" in words, words
+        macs.add(re.search(r"mac=52:54:00(:[0-9a-f]{2}){3}$",
+                           next(w for w in words if w.startswith("virtio-net")))[0])
+    assert len(macs) == 2, macs
+
+
+@case(accel=None)
+def dry_run_of_images(t):
+    """What the file holds decides how it is booted; the words go where the guest finds them."""
+    folder = t.stack.enter_context(tempfile.TemporaryDirectory(prefix="ringlet-e2e-"))
+    path = os.path.join(folder, "a,b")
+    for at, magic, drive in ((0, b"QFI\xfb", "format=qcow2,snapshot=on"),
+                             (512, b"EFI PART", "format=raw,snapshot=on"),
+                             (0x8001, b"CD001", "format=raw,media=cdrom,readonly=on")):
+        with open(path, "wb") as f:
+            f.write(bytes(at) + magic + bytes(64))
+        t.need_file("/usr/share/ovmf/OVMF.fd", "package ovmf")
+        words = shlex.split(run("--dry-run", "--image", path, "--args", "ip=1.2.3.4/8,off").stdout)
+        name = path.replace(",", ",,")
+        assert f"file={name},if=none,id=disk,{drive}" in words, words
+        assert "name=opt/ringlet/cmdline,string=ip=1.2.3.4/8,,off" in words, words
+        assert words[words.index("-m") + 1] == "256M" and "-kernel" not in words, words
+        for option, value in (("--firmware", "qboot"), ("--machine", "microvm")):
+            done = run("--image", path, option, value)
+            assert done.returncode == 2 and f"{option} {value}" in done.stderr, done
+
+
 MISTAKES = [
+    (["--net", "tap:none0"], "tap:none0"), (["--net", "bridge:none0"], "bridge:none0"),
+    (["--net", "bridge:lo"], "bridge:lo"), (["--net", "bridge:"], "--net bridge:"),
+    (["--net", "vhost-user:/nonexistent"], ",server"), (["--net", "tap:lo", "--nics", "2"], "--nics 2"),
+    (["--image", "/dev/null"], "neither"), (["--firmware", "ovmf"], "--firmware ovmf"),
     (["--accel", "fast"], "--accel fast"), (["--machine", "vax"], "--machine vax"),
     (["--firmware", "uefi"], "--firmware uefi"), (["--net", "wifi"], "--net wifi"),
     (["--nics", "0"], "--nics 0"), (["--nics", "9"], "--nics 9"), (["--mem", "lots"], "--mem lots"),

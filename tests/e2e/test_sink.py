@@ -35,7 +35,8 @@ class Pair:
             return t.guest(app, [(networks[i], options)], namespace=ns, extra=extra)
         self.frames = frames
         limit = "" if "frames=" in sink_words else f"frames={frames}"
-        self.sink = start(f"app=sink {limit} seconds=20 {sink_words}", 1)
+        limit += "" if "seconds=" in sink_words else " seconds=20"
+        self.sink = start(f"app=sink {limit} {sink_words}", 1)
         self.sink.wait_ready()
         self.gen = start(f"app=gen dst_mac={MACS[1]} frames={frames} {pace} {words}", 0)
 

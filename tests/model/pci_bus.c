@@ -318,6 +318,9 @@ static uint32_t memory_access(uintptr_t addr, unsigned width, bool write, uint32
 
 static uint32_t port_access(uint16_t port, unsigned width, bool write, uint32_t value) {
     const uint32_t at = pci_bus.port_address;
+    if (pci_bus.platform != NULL && pci_bus.platform(port, width, write, &value)) {
+        return value;
+    }
     if (port == 0xcf8 && width == 4 && pci_bus.ports) {
         pci_bus.port_address = write ? value & 0x80fffffc : at;
         return at;

@@ -35,7 +35,8 @@ struct pci_bus {
     bool ports; /* CF8/CFC are there */
     uint32_t port_address;
     const char *violation;
-    /* Registers outside of PCI: returns whether the address is one. NULL: there are none. */
+    /* Registers outside of PCI, below 64 KiB ports: returns whether the address is one. NULL: there are
+     * none. */
     bool (*platform)(uintptr_t addr, unsigned width, bool write, uint32_t *value);
 };
 

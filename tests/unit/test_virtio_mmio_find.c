@@ -36,9 +36,9 @@ static void expect_slot(unsigned i, uint64_t base, uint32_t size, uint32_t gsi) 
 }
 
 static int no_acpi(void **state) {
-    const struct acpi_window none[ACPI_WINDOW_COUNT] = {{0, 0}};
+    const struct acpi_window none = {0, 0};
     (void)state;
-    acpi_init(0, none);
+    acpi_init(0, &none, 1);
     return 0;
 }
 
@@ -212,9 +212,8 @@ static void publish(void) {
     memcpy(fadt + FADT_X_DSDT, &at[2], 8);
     memcpy(dsdt + 4, &len, 4);
     memcpy(tables.bytes + tables.dsdt, dsdt, dsdt_len);
-    const struct acpi_window windows[ACPI_WINDOW_COUNT] = {
-        {(uintptr_t)tables.bytes, (uintptr_t)tables.bytes + tables.len}};
-    acpi_init((uintptr_t)tables.bytes, windows);
+    const struct acpi_window all = {(uintptr_t)tables.bytes, (uintptr_t)tables.bytes + tables.len};
+    acpi_init((uintptr_t)tables.bytes, &all, 1);
 }
 
 static int free_tables(void **state) {
