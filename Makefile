@@ -154,10 +154,10 @@ vq_rig := tests/unit/vq_rig.c tests/unit/vq_rig_run.c $(MODEL_VQ) drivers/vq.c
 pci_rig := tests/model/pci_bus.c tests/model/pci_msix.c drivers/pci.c \
 	drivers/pci_assign.c lib/log.c
 irq_rig := $(pci_rig) tests/model/apic.c drivers/irq.c drivers/lapic.c drivers/msix.c lib/wait.c
-virtio_rig := $(pci_rig) $(wildcard tests/model/virtio_device*.c) $(MODEL_VQ) drivers/virtio_pci.c \
-	drivers/virtio_features.c drivers/vq.c
-net_rig := $(virtio_rig) drivers/virtio_net.c $(wildcard drivers/net_*.c) drivers/msix.c \
-	drivers/lapic.c tests/model/apic.c tests/unit/seam_irq.c lib/wait.c lib/config.c lib/dma.c \
+virtio_rig := $(pci_rig) $(wildcard tests/model/virtio_device*.c) $(MODEL_VQ) drivers/virtio_dev.c \
+	drivers/virtio_pci.c drivers/virtio_mmio.c drivers/virtio_features.c drivers/vq.c
+net_rig := $(virtio_rig) drivers/virtio_net.c $(wildcard drivers/net_*.c) drivers/virtio_mmio_find.c \
+	drivers/acpi.c drivers/acpi_mmio.c drivers/msix.c drivers/lapic.c tests/model/apic.c tests/unit/seam_irq.c lib/wait.c lib/config.c lib/dma.c \
 	lib/json.c lib/mac.c lib/pktbuf.c
 UNIT_test_vq := $(vq_rig)
 UNIT_test_vq_random := $(vq_rig)
@@ -228,6 +228,8 @@ UNIT_test_net_ctrl_answers := $(net_rig)
 UNIT_test_net_restart := $(net_rig)
 UNIT_test_net_changes := $(net_rig)
 UNIT_test_net_lies := $(net_rig)
+UNIT_test_net_mmio := $(net_rig)
+UNIT_test_virtio_mmio_find := drivers/virtio_mmio_find.c drivers/acpi.c drivers/acpi_mmio.c lib/log.c
 UNIT_test_net_recover := $(net_rig)
 UNIT_TESTS := $(patsubst UNIT_%,%,$(filter UNIT_test_%,$(.VARIABLES)))
 

@@ -9,6 +9,7 @@
 #include "drivers/power_button.h"
 #include "drivers/pvpanic.h"
 #include "drivers/serial.h"
+#include "drivers/virtio_mmio_find.h"
 #include "drivers/virtio_net.h"
 #include "lib/config.h"
 #include "lib/dma.h"
@@ -49,13 +50,18 @@ static unsigned memory_mib(void) {
     return (unsigned)((boot_info.ram_bytes + (1 << 20) - 1) >> 20);
 }
 
+/* A machine that has virtio on MMIO and no PCI is what its makers call a microVM. */
+static const char *machine(void) {
+    return pci_dev_count == 0 && virtio_mmio_slot_count > 0 ? "microvm" : pci_machine();
+}
+
 static void print_boot_event(void) {
     char text[256];
     struct json j;
     json_event(&j, text, sizeof(text), "boot");
     json_string(&j, "version", RINGLET_VERSION);
     json_string(&j, "boot", boot_info.path == BOOT_UEFI ? "uefi" : "pvh");
-    json_string(&j, "machine", pci_machine());
+    json_string(&j, "machine", machine());
     json_string(&j, "accelerator", accelerator());
     json_u64(&j, "memory_mib", memory_mib());
     json_u64(&j, "tsc_khz", clock_khz());
@@ -131,6 +137,23 @@ static int init_pci(void) {
     return pci_init(&windows);
 }
 
+/* Where devices are. Either bus may be missing, but not both. */
+static int init_buses(const struct config *config) {
+    int err = virtio_mmio_find(config->mmio_devices, BOOT_MMIO_START, BOOT_MMIO_END);
+    if (err != ERR_OK || config->pci == CONFIG_PCI_OFF) {
+        return err;
+    }
+    err = init_pci();
+    if (err == ERR_ABSENT && virtio_mmio_slot_count > 0) {
+        return ERR_OK;
+    }
+    if (err == ERR_ABSENT) {
+        log_error("pci: no host bridge: neither configuration ports nor an address in the ACPI tables; "
+                  "and nobody tells of virtio devices on MMIO");
+    }
+    return err;
+}
+
 static const struct app *const apps[] = {
     [CONFIG_APP_ECHO] = &app_echo,
     [CONFIG_APP_PING] = &app_ping,
@@ -160,12 +183,12 @@ void user_main(void) {
         lapic_init();
     }
     power_button_init(); /* before the boot event: a press after it counts */
-    const int pci_err = init_pci();
-    if (pci_err == ERR_OK) {
+    const int bus_err = init_buses(&config);
+    if (bus_err == ERR_OK) {
         pvpanic_init();
     }
     print_boot_event();
-    if (pci_err != ERR_OK || net_probe(&config) != ERR_OK || !stack_init(&config)) {
+    if (bus_err != ERR_OK || net_probe(&config) != ERR_OK || !stack_init(&config)) {
         fail();
     }
     const enum exit_status status = app_run(&config, apps[config.app]);

@@ -16,6 +16,7 @@ enum {
     FADT_PM1A_CONTROL = 64,
     FADT_PM1_EVENT_LEN = 88, /* of both halves: status, then enable */
     FADT_FLAGS = 112,
+    FADT_X_DSDT = 140,
     FADT_SLEEP_CONTROL = 244, /* a generic address structure */
     FADT_FLAG_PWR_BUTTON = 1 << 4, /* 1: it is no fixed one, if there is one */
     FADT_FLAG_HW_REDUCED = 1 << 20,
@@ -86,11 +87,15 @@ static const uint8_t *acpi_find(const char *signature, uint32_t *len) {
     return NULL;
 }
 
+/* The 64-bit address counts if it is there (5.2.9). */
 const uint8_t *acpi_dsdt(uint32_t *len) {
     uint32_t fadt_len;
     const uint8_t *fadt = acpi_find("FACP", &fadt_len);
-    return fadt != NULL && fadt_len >= FADT_FLAGS + 4 ? acpi_table(get(fadt + FADT_DSDT, 4), len)
-                                                       : NULL;
+    if (fadt == NULL || fadt_len < FADT_FLAGS + 4) {
+        return NULL;
+    }
+    const uint64_t wide = fadt_len >= FADT_X_DSDT + 8 ? get(fadt + FADT_X_DSDT, 8) : 0;
+    return acpi_table(wide != 0 ? wide : get(fadt + FADT_DSDT, 4), len);
 }
 
 /* A number of the byte code with DWordPrefix or QWordPrefix (20.2.3); `at` has nine bytes. */

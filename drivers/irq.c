@@ -13,7 +13,9 @@ enum {
     IOAPIC_DATA = 0x10,
     IOAPIC_VERSION = 0x01,  /* bits 16 to 23: number of the last input */
     IOAPIC_ENTRY = 0x10,    /* two registers for each input */
-    IOAPIC_LEVEL = 1 << 15, /* with the bits around it 0: fixed delivery, to one id, active high */
+    IOAPIC_LEVEL = 1 << 15, /* with the bits around it 0: fixed delivery, to one id */
+    IOAPIC_ACTIVE_LOW = 1 << 13,
+    IOAPIC_MASKED = 1 << 16,
     IOAPIC_ID_SHIFT = 24,   /* in the upper register */
 };
 
@@ -58,15 +60,54 @@ static unsigned ioapic_inputs(uintptr_t base) {
     return version == 0 || version == UINT32_MAX ? 0 : (version >> 16 & 0xff) + 1;
 }
 
-static void ioapic_write(uint32_t index, uint32_t value) {
-    mmio_write32(ioapic_base + IOAPIC_INDEX, index);
-    mmio_write32(ioapic_base + IOAPIC_DATA, value);
+static void ioapic_write(uintptr_t base, uint32_t index, uint32_t value) {
+    mmio_write32(base + IOAPIC_INDEX, index);
+    mmio_write32(base + IOAPIC_DATA, value);
 }
 
-/* The lower register last: it holds the mask. */
-static void ioapic_route(unsigned input) {
-    ioapic_write(IOAPIC_ENTRY + 2 * input + 1, (uint32_t)lapic_id() << IOAPIC_ID_SHIFT);
-    ioapic_write(IOAPIC_ENTRY + 2 * input, IOAPIC_LEVEL | WAIT_VECTOR_INTX);
+/* The I/O APIC that has the line, and its register there. The inputs of the second one (microvm) follow
+ * those of the first. 0 when none has it. */
+static uintptr_t ioapic_of(const struct irq_line *line, uint32_t *entry) {
+    const unsigned inputs = ioapic_inputs(ioapic_base);
+    const bool second = line->gsi >= inputs;
+    const uint32_t input = second ? line->gsi - inputs : line->gsi;
+    if (inputs == 0 || (second && input >= ioapic_inputs(ioapic2_base))) {
+        return 0;
+    }
+    *entry = IOAPIC_ENTRY + 2 * input;
+    return second ? ioapic2_base : ioapic_base;
+}
+
+/* The lower register of an entry comes last: it holds the mask. */
+static int ioapic_route(const struct irq_line *line) {
+    uint32_t entry;
+    const uintptr_t base = ioapic_of(line, &entry);
+    if (base == 0) {
+        return ERR_ABSENT;
+    }
+    ioapic_write(base, entry + 1, (uint32_t)lapic_id() << IOAPIC_ID_SHIFT);
+    ioapic_write(base, entry,
+                 (line->edge ? 0u : IOAPIC_LEVEL) | (line->active_low ? IOAPIC_ACTIVE_LOW : 0u) |
+                     WAIT_VECTOR_INTX);
+    return ERR_OK;
+}
+
+void irq_line_disable(const struct irq_line *line) {
+    uint32_t entry;
+    const uintptr_t base = ioapic_of(line, &entry);
+    if (base != 0) {
+        ioapic_write(base, entry, IOAPIC_MASKED);
+    }
+}
+
+int irq_line_enable(const struct irq_line *line, const char *device) {
+    if (ioapic_route(line) != ERR_OK) {
+        log_error("irq %s: no I/O APIC has an input %u", device, (unsigned)line->gsi);
+        return ERR_ABSENT;
+    }
+    log_info("irq %s: line at input %u, %s triggered", device, (unsigned)line->gsi,
+             line->edge ? "edge" : "level");
+    return ERR_OK;
 }
 
 /* The PIIX3 or PIIX4 has a route register (PIRQRC) for each of four lines, over which the devices
@@ -141,12 +182,11 @@ static int intx_gsi(const struct pci_dev *pci) {
 
 int irq_intx_enable(const struct pci_dev *pci) {
     const int gsi = intx_gsi(pci);
-    if (gsi < 0 || (unsigned)gsi >= ioapic_inputs(ioapic_base)) {
+    if (gsi < 0 || ioapic_route(&(struct irq_line){.gsi = (uint32_t)gsi}) != ERR_OK) {
         log_error("irq %02x:%02x.%u: no INTx: machine %s, pin %u", pci->bus, pci->dev, pci->fn,
                   pci_machine(), pci_read8(pci, PCI_INTERRUPT_PIN));
         return ERR_ABSENT;
     }
-    ioapic_route((unsigned)gsi);
     pci_write16(pci, PCI_COMMAND,
                 (uint16_t)(pci_read16(pci, PCI_COMMAND) & ~PCI_COMMAND_INTX_DISABLE));
     log_info("irq %02x:%02x.%u: INTx at input %d", pci->bus, pci->dev, pci->fn, gsi);

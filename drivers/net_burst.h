@@ -15,7 +15,7 @@ enum { NET_REFILL_BATCH = 32 };
 ALWAYS_INLINE void burst_publish(struct net_queue *queue, enum vq_layout layout) {
     vq_publish(&queue->vq, layout);
     if (vq_notify_needed(&queue->vq, layout)) {
-        virtio_pci_ring(&queue->doorbell, vq_notify_position(&queue->vq, layout));
+        virtio_dev_ring(&queue->doorbell, vq_notify_position(&queue->vq, layout));
         queue->stats.kicks++;
     }
 }

@@ -142,7 +142,7 @@ static int command(struct net_dev *nd, uint8_t class, uint8_t cmd, const void *d
     vq_add(&queue->vq, layout, seg, 1, 1, bytes);
     vq_publish(&queue->vq, layout);
     if (vq_notify_needed(&queue->vq, layout)) {
-        virtio_pci_ring(&queue->doorbell, vq_notify_position(&queue->vq, layout));
+        virtio_dev_ring(&queue->doorbell, vq_notify_position(&queue->vq, layout));
         queue->stats.kicks++;
     }
     if (!wait_used(nd)) {
@@ -234,5 +234,5 @@ int net_ctrl_start(struct net_dev *nd) {
 
 void net_announced(struct net_dev *nd) {
     (void)command(nd, VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, NULL, 0);
-    nd->generation = virtio_pci_generation(&nd->pci); /* the bit is cleared: no flap of the link */
+    nd->generation = virtio_dev_generation(&nd->dev); /* the bit is cleared: no flap of the link */
 }

@@ -86,7 +86,7 @@ enum vq_layout net_layout(const struct net_dev *nd) {
 }
 
 int net_read_config(struct net_dev *nd, size_t off, unsigned width, unsigned count, void *out) {
-    const int err = virtio_pci_config(&nd->pci, (uint32_t)off, width, count, out);
+    const int err = virtio_dev_config(&nd->dev, (uint32_t)off, width, count, out);
     if (err != ERR_OK) {
         NET_ERROR(nd, "device configuration cannot be read at offset %zu", off);
     }
@@ -128,7 +128,7 @@ static int negotiate_mtu(struct net_dev *nd) {
 
 /* What Ringlet cannot do without, and what the user insists on. */
 static int check_features(const struct net_dev *nd) {
-    const struct virtio_features *offered = &nd->pci.offered;
+    const struct virtio_features *offered = &nd->dev.offered;
     if (!net_has(nd, VIRTIO_F_VERSION_1)) {
         const bool masked = virtio_feature_get(offered, VIRTIO_F_VERSION_1);
         NET_ERROR(nd, "feature version_1 is %s; Ringlet cannot work without it",
@@ -146,18 +146,18 @@ static int check_features(const struct net_dev *nd) {
 }
 
 int net_negotiate(struct net_dev *nd) {
-    struct virtio_pci *v = &nd->pci;
-    if (virtio_pci_reset(v) != ERR_OK) {
+    struct virtio_dev *v = &nd->dev;
+    if (virtio_dev_reset(v) != ERR_OK) {
         NET_ERROR(nd, "device does not finish a reset");
         return ERR_TIMEOUT;
     }
-    virtio_pci_add_status(v, VIRTIO_STATUS_ACKNOWLEDGE);
-    virtio_pci_add_status(v, VIRTIO_STATUS_DRIVER);
-    virtio_pci_read_offer(v);
+    virtio_dev_add_status(v, VIRTIO_STATUS_ACKNOWLEDGE);
+    virtio_dev_add_status(v, VIRTIO_STATUS_DRIVER);
+    virtio_dev_read_offer(v);
     for (unsigned i = 0; i < VIRTIO_FEATURE_WORDS; i++) {
         nd->features.word[i] = v->offered.word[i] & nd->wanted.word[i];
     }
-    virtio_pci_limit(v, &nd->features);
+    virtio_dev_limit(v, &nd->features);
     virtio_feature_close(&nd->features);
     if (nd->leave_event_idx && !net_has(nd, VIRTIO_F_RING_PACKED)) {
         /* The flags of a split ring can say "never"; an index only "not for the next 65535". */
@@ -171,7 +171,7 @@ int net_negotiate(struct net_dev *nd) {
         return err;
     }
     nd->hdr_len = header_len(nd);
-    if (virtio_pci_accept(v, &nd->features) != ERR_OK) {
+    if (virtio_dev_accept(v, &nd->features) != ERR_OK) {
         NET_ERROR(nd, "device refuses the features %08x %08x %08x", nd->features.word[2],
                   nd->features.word[1], nd->features.word[0]);
         return ERR_DEVICE;

@@ -1,4 +1,4 @@
-/* How virtio-net devices interrupt (4.1.5.1.2, 4.1.5.3, 4.1.4.5), and arming before a sleep.
+/* How virtio-net devices interrupt (4.1.5.1.2, 4.1.5.3, 4.1.4.5, 4.2.3.4), and arming before a sleep.
  *
  * The control queue is always polled and has no vector. */
 #include "drivers/irq.h"
@@ -8,8 +8,13 @@
 
 enum { ENTRIES_MAX = 3 };
 
-static bool is_intx(const struct net_dev *nd) {
-    return nd->irq.kind == NET_IRQ_INTX;
+static bool is_mmio(const struct net_dev *nd) {
+    return nd->dev.transport == &virtio_mmio_transport;
+}
+
+/* A line that is shared with others or not: ring 3 asks the device and acknowledges. */
+static bool has_line(const struct net_dev *nd) {
+    return nd->irq.kind == NET_IRQ_INTX || nd->irq.kind == NET_IRQ_LINE;
 }
 
 /* --- set-up ------------------------------------------------------------------------------------ */
@@ -47,11 +52,14 @@ static void msix_share(struct net_dev *nd) {
     nd->irq.config_vector = nd->tx.vector = nd->rx.vector;
 }
 
-static bool intx_assign(struct net_dev *nd) {
-    if (nd->pci.isr.base == 0 || irq_intx_enable(&nd->pci.pci) != ERR_OK) {
+static bool line_assign(struct net_dev *nd) {
+    const bool usable =
+        is_mmio(nd) ? irq_line_enable(&nd->mmio.slot.line, nd->dev.address) == ERR_OK
+                    : nd->pci.isr.base != 0 && irq_intx_enable(&nd->pci.pci) == ERR_OK;
+    if (!usable) {
         return false;
     }
-    nd->irq.kind = NET_IRQ_INTX;
+    nd->irq.kind = is_mmio(nd) ? NET_IRQ_LINE : NET_IRQ_INTX;
     nd->irq.config_entry = nd->rx.msix_entry = nd->tx.msix_entry = VIRTIO_MSI_NO_VECTOR;
     nd->irq.config_vector = nd->rx.vector = nd->tx.vector = WAIT_VECTOR_INTX;
     nd->irq.config_seen = wait_vector_count(WAIT_VECTOR_INTX);
@@ -64,10 +72,17 @@ int net_irq_init(struct net_dev *nd, const struct config *cfg) {
     if (nd->mode == CONFIG_MODE_POLL) {
         return ERR_OK;
     }
+    if (is_mmio(nd)) {
+        if (line_assign(nd)) {
+            return ERR_OK;
+        }
+        NET_ERROR(nd, "mode=%s: the device cannot interrupt", config_mode_name(nd->mode));
+        return ERR_CONFIG;
+    }
     if (cfg->intx == 0 && msix_init(&nd->irq.msix, &nd->pci.pci) == ERR_OK && msix_assign(nd)) {
         return ERR_OK;
     }
-    if (intx_assign(nd)) {
+    if (line_assign(nd)) {
         return ERR_OK;
     }
     NET_ERROR(nd, "mode=%s: the device can interrupt neither by %sINTx", config_mode_name(nd->mode),
@@ -84,19 +99,25 @@ bool net_irq_fewer(struct net_dev *nd) {
         return true;
     }
     msix_disable(&nd->irq.msix);
-    return intx_assign(nd);
+    return line_assign(nd);
 }
 
 void net_irq_stop(struct net_dev *nd) {
     if (nd->irq.kind == NET_IRQ_MSIX) {
         msix_disable(&nd->irq.msix);
     }
+    if (nd->irq.kind == NET_IRQ_LINE) {
+        irq_line_disable(&nd->mmio.slot.line);
+    }
+    if (is_mmio(nd)) {
+        return;
+    }
     const uint16_t command = pci_read16(&nd->pci.pci, PCI_COMMAND);
     pci_write16(&nd->pci.pci, PCI_COMMAND, command | PCI_COMMAND_INTX_DISABLE);
 }
 
 int net_irq_start(struct net_dev *nd) {
-    return nd->irq.kind == NET_IRQ_MSIX ? virtio_pci_config_vector(&nd->pci, nd->irq.config_entry)
+    return nd->irq.kind == NET_IRQ_MSIX ? virtio_dev_config_vector(&nd->dev, nd->irq.config_entry)
                                         : ERR_OK;
 }
 
@@ -108,6 +129,8 @@ const char *net_irq_name(const struct net_dev *nd) {
         return "msix";
     case NET_IRQ_INTX:
         return "intx";
+    case NET_IRQ_LINE:
+        return "line";
     }
     return "none";
 }
@@ -156,13 +179,13 @@ static bool msix_take(struct net_dev *nd, bool slept) {
 
 /* The status does not say which queue it was: counted for the receive queue, which nearly always it
  * is, unless only the transmit queue has work. */
-static bool intx_take(struct net_dev *nd, bool slept) {
-    const uint8_t isr = virtio_pci_isr(&nd->pci);
-    if (isr & VIRTIO_PCI_ISR_QUEUE) {
+static bool line_take(struct net_dev *nd, bool slept) {
+    const uint8_t isr = virtio_dev_take_isr(&nd->dev);
+    if (isr & VIRTIO_ISR_QUEUE) {
         nd->rx.stats.interrupts++;
         nd->rx.stats.wakeups += slept;
     }
-    return isr & VIRTIO_PCI_ISR_CONFIG;
+    return isr & VIRTIO_ISR_CONFIG;
 }
 
 unsigned net_interrupts_take(bool slept) {
@@ -178,8 +201,8 @@ unsigned net_interrupts_take(bool slept) {
         struct net_dev *nd = &net_devs[i];
         if (nd->irq.kind == NET_IRQ_MSIX) {
             changed |= (unsigned)msix_take(nd, slept) << i;
-        } else if (is_intx(nd) && intx != intx_seen) {
-            changed |= (unsigned)intx_take(nd, slept) << i;
+        } else if (has_line(nd) && intx != intx_seen) {
+            changed |= (unsigned)line_take(nd, slept) << i;
         }
     }
     if (intx != intx_seen) {

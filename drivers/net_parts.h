@@ -7,8 +7,7 @@
 #include "lib/log.h"
 
 #define NET_ERROR(nd, format, ...)                                                                 \
-    log_error("net%u %02x:%02x.%u: " format, (nd)->index, (nd)->pci.pci.bus, (nd)->pci.pci.dev,    \
-              (nd)->pci.pci.fn, ##__VA_ARGS__)
+    log_error("net%u %s: " format, (nd)->index, (nd)->dev.address, ##__VA_ARGS__)
 
 /* --- net_features.c ---------------------------------------------------------------------------- */
 
@@ -29,7 +28,7 @@ ALWAYS_INLINE bool net_has(const struct net_dev *nd, enum virtio_feature bit) {
 /* The ring layout that was negotiated. */
 enum vq_layout net_layout(const struct net_dev *nd);
 
-/* Fields of the device's configuration, as virtio_pci_config(); an error is logged. */
+/* Fields of the device's configuration, as virtio_dev_config(); an error is logged. */
 int net_read_config(struct net_dev *nd, size_t off, unsigned width, unsigned count, void *out);
 
 /* --- virtio_net.c ------------------------------------------------------------------------------ */
@@ -50,6 +49,11 @@ int net_queue_start(struct net_dev *nd, struct net_queue *queue);
 /* Steps 7 and 8 of 3.1.1 and the commands of the control queue; errors of net_queue_start() and
  * net_ctrl_start(). */
 int net_start(struct net_dev *nd);
+
+/* Initialisation of a device whose transport is found (3.1.1); prints its event. `budget` is its share of the
+ * memory, in bytes. ERR_CONFIG or ERR_RESOURCE when what the user asked for cannot be had, others when
+ * the device cannot be driven; the reason was logged. */
+int net_bring_up(struct net_dev *nd, const struct config *cfg, size_t budget);
 
 /* After an error: no use of the rings from here on. A device that does not finish a reset
  * (ERR_TIMEOUT) is not touched (4.1.4.3.2). */

@@ -59,7 +59,7 @@ static void drain_tx(struct net_dev *nd, void (*lost)(struct net_dev *nd, void *
 }
 
 static bool queue_fits(struct net_dev *nd, const struct net_queue *queue) {
-    if (virtio_pci_queue_max(&nd->pci, queue->index) < queue->vq.num) {
+    if (virtio_dev_queue_max(&nd->dev, queue->index) < queue->vq.num) {
         NET_ERROR(nd, "queue %u: the device came back with a smaller one", queue->index);
         return false;
     }
@@ -119,7 +119,7 @@ static void restart(struct net_dev *nd, void (*lost)(struct net_dev *nd, void *t
 static bool queue_recover(struct net_dev *nd, struct net_queue *queue,
                           void (*lost)(struct net_dev *nd, void *token)) {
     if (!net_has(nd, VIRTIO_F_RING_RESET) ||
-        virtio_pci_queue_reset(&nd->pci, queue->index) != ERR_OK) {
+        virtio_dev_queue_reset(&nd->dev, queue->index) != ERR_OK) {
         return false;
     }
     if (queue == &nd->rx) {
@@ -148,7 +148,7 @@ static void tx_remind(struct net_dev *nd) {
     if (vq_notify_never(&nd->tx.vq, nd->tx.vq.layout)) {
         return;
     }
-    virtio_pci_ring(&nd->tx.doorbell, vq_notify_position(&nd->tx.vq, nd->tx.vq.layout));
+    virtio_dev_ring(&nd->tx.doorbell, vq_notify_position(&nd->tx.vq, nd->tx.vq.layout));
     nd->tx.stats.kicks++;
 }
 
@@ -177,7 +177,7 @@ static bool recover(struct net_dev *nd, uint64_t now_ms,
                     void (*lost)(struct net_dev *nd, void *token)) {
     const bool ctrl_broken = net_has(nd, VIRTIO_NET_F_CTRL_VQ) && nd->ctrl.queue.vq.broken;
     if (!nd->running || ctrl_broken ||
-        (virtio_pci_status(&nd->pci) & VIRTIO_STATUS_NEEDS_RESET) || tx_is_stalled(nd, now_ms)) {
+        (virtio_dev_status(&nd->dev) & VIRTIO_STATUS_NEEDS_RESET) || tx_is_stalled(nd, now_ms)) {
         restart(nd, lost);
         return true;
     }
@@ -205,7 +205,7 @@ unsigned net_service(struct net_dev *nd, uint64_t now_ms,
         found = NET_ANNOUNCE;
     }
     const bool up = status & VIRTIO_NET_S_LINK_UP;
-    const uint8_t generation = virtio_pci_generation(&nd->pci);
+    const uint32_t generation = virtio_dev_generation(&nd->dev);
     if (up != nd->link_up || generation != nd->generation) {
         /* A link that came back may have another back end behind it. QEMU tells that one where a split
          * ring stands, by its used index; of a packed ring it does not know. Down and up are two changes,

@@ -47,16 +47,14 @@ const char *net_mac_text(const struct net_dev *nd, char text[NET_MAC_TEXT_MAX]) 
 }
 
 void net_print_device(const struct net_dev *nd, const struct config *cfg) {
-    char text[1536], address[16], mac[NET_MAC_TEXT_MAX];
-    const struct pci_dev *pci = &nd->pci.pci;
+    char text[1536], mac[NET_MAC_TEXT_MAX];
     const char *names[VIRTIO_FEATURE_NAMES_MAX];
     const unsigned count = net_feature_names(nd, names);
     struct json j;
 
-    snprintf(address, sizeof(address), "%02x:%02x.%u", pci->bus, pci->dev, pci->fn);
     json_event(&j, text, sizeof(text), "device");
     json_u64(&j, "nic", nd->index);
-    json_string(&j, "pci", address);
+    json_string(&j, nd->dev.transport->name, nd->dev.address);
     json_string(&j, "mac", net_mac_text(nd, mac));
     json_u64(&j, "mtu", nd->mtu);
     json_bool(&j, "link", nd->link_up);

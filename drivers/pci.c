@@ -187,7 +187,6 @@ int pci_init(const struct pci_windows *windows) {
     pci_dev_count = 0;
     bus_max = 0;
     if (win.ecam == 0 && !ports_present()) {
-        log_error("pci: no host bridge: neither configuration ports nor an address in the ACPI tables");
         return ERR_ABSENT;
     }
     scan_bus(0, 0);

@@ -77,7 +77,8 @@ struct pci_windows {
 /* Finds all functions on bus 0 and behind bridges, numbers bridges that the firmware left alone,
  * sizes the BARs of network controllers and of pvpanic and assigns those that are unassigned or lie
  * outside of the windows; whoever decodes addresses already keeps them. Returns ERR_OK, ERR_ABSENT when
- * there is no PCI host, ERR_RESOURCE when a window is full; the reason was logged. */
+ * there is no PCI host (not logged: a machine may do without), ERR_RESOURCE, logged, when a window is
+ * full. */
 int pci_init(const struct pci_windows *windows);
 
 /* The second half of pci_init(), in pci_assign.c: for the functions in pci_devs. */

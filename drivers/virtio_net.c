@@ -1,4 +1,4 @@
-/* Bring-up, service and restart of virtio-net devices (5.1.3 to 5.1.5). The bursts are in
+/* Bring-up of a virtio-net device (5.1.3 to 5.1.5). The bursts are in
  * net_burst.h. */
 #include "drivers/virtio_net.h"
 
@@ -19,9 +19,6 @@ enum {
     CTRL_QUEUE_SIZE = 16,
     CTRL_DESCRIPTORS = 2,   /* of a command */
 };
-
-struct net_dev net_devs[NET_DEV_MAX];
-unsigned net_dev_count;
 
 /* --- configuration ----------------------------------------------------------------------------- */
 
@@ -70,7 +67,7 @@ int net_read_speed(struct net_dev *nd) {
  * two, a packed one takes any. */
 static int queue_size(struct net_dev *nd, struct net_queue *queue, uint32_t wish, uint16_t *num) {
     const bool packed = vq_is_packed(net_layout(nd));
-    queue->num_max = virtio_pci_queue_max(&nd->pci, queue->index);
+    queue->num_max = virtio_dev_queue_max(&nd->dev, queue->index);
     if (queue->num_max == 0 || queue->num_max > VQ_NUM_MAX) {
         NET_ERROR(nd, "queue %u: the device gives a size of %u", queue->index, queue->num_max);
         return ERR_DEVICE;
@@ -184,7 +181,7 @@ int net_queue_start(struct net_dev *nd, struct net_queue *queue) {
     };
     vq_init(&queue->vq, &setup);
     queue->since_tsc = 0;
-    const int err = virtio_pci_queue_enable(&nd->pci, queue->index, &queue->vq, queue->memory,
+    const int err = virtio_dev_queue_enable(&nd->dev, queue->index, &queue->vq, queue->memory,
                                             queue->msix_entry, &queue->doorbell);
     if (err == ERR_DEVICE) {
         NET_ERROR(nd, "queue %u cannot be set up", queue->index);
@@ -219,7 +216,7 @@ int net_start(struct net_dev *nd) {
         err = queues_start(nd);
     }
     if (err == ERR_OK) {
-        nd->generation = virtio_pci_generation(&nd->pci); /* first: a later change is noticed */
+        nd->generation = virtio_dev_generation(&nd->dev); /* first: a later change is noticed */
         err = net_read_status(nd, &status);
     }
     if (err == ERR_OK) {
@@ -228,7 +225,7 @@ int net_start(struct net_dev *nd) {
     if (err != ERR_OK) {
         return err;
     }
-    virtio_pci_add_status(&nd->pci, VIRTIO_STATUS_DRIVER_OK);
+    virtio_dev_add_status(&nd->dev, VIRTIO_STATUS_DRIVER_OK);
     nd->running = true;
     nd->link_up = status & VIRTIO_NET_S_LINK_UP;
     nd->mrg_rxbuf = net_has(nd, VIRTIO_NET_F_MRG_RXBUF);
@@ -242,7 +239,7 @@ int net_start(struct net_dev *nd) {
  * it does (4.1.4.3.2). */
 void net_give_up(struct net_dev *nd, int err) {
     if (err != ERR_TIMEOUT) {
-        virtio_pci_add_status(&nd->pci, VIRTIO_STATUS_FAILED);
+        virtio_dev_add_status(&nd->dev, VIRTIO_STATUS_FAILED);
     }
     nd->rx.vq.broken = nd->tx.vq.broken = true;
     nd->running = nd->link_up = false;
@@ -266,17 +263,12 @@ static int start_first(struct net_dev *nd) {
     return err;
 }
 
-static int bring_up(struct net_dev *nd, const struct pci_dev *pci, const struct config *cfg,
-                    size_t budget) {
-    int err = virtio_pci_init(&nd->pci, pci);
-    if (err != ERR_OK) {
-        return err;
-    }
+int net_bring_up(struct net_dev *nd, const struct config *cfg, size_t budget) {
     nd->rx.index = VIRTIO_NET_QUEUE_RX;
     nd->tx.index = VIRTIO_NET_QUEUE_TX;
     nd->ctrl.queue.index = VIRTIO_NET_QUEUE_CTRL;
     nd->ctrl.queue.msix_entry = VIRTIO_MSI_NO_VECTOR;
-    err = net_negotiate(nd);
+    int err = net_negotiate(nd);
     if (err == ERR_OK) {
         err = net_ctrl_config(nd, cfg);
     }
@@ -294,7 +286,7 @@ static int bring_up(struct net_dev *nd, const struct pci_dev *pci, const struct 
     }
     net_track_outage(nd, clock_ms());
     if (err != ERR_OK) {
-        if (nd->running && virtio_pci_reset(&nd->pci) != ERR_OK) { /* it has buffers of ours */
+        if (nd->running && virtio_dev_reset(&nd->dev) != ERR_OK) { /* it has buffers of ours */
             err = ERR_TIMEOUT;
         }
         net_give_up(nd, err);
@@ -304,70 +296,4 @@ static int bring_up(struct net_dev *nd, const struct pci_dev *pci, const struct 
     nd->wanted = nd->features; /* what appears later has no memory, and no key that was checked */
     net_print_device(nd, cfg);
     return ERR_OK;
-}
-
-static bool is_virtio_net(const struct pci_dev *pci) {
-    return pci->vendor == VIRTIO_PCI_VENDOR && (pci->device == VIRTIO_PCI_DEVICE_NET_MODERN ||
-                                                pci->device == VIRTIO_PCI_DEVICE_NET_TRANSITIONAL);
-}
-
-/* One address for each device at most. */
-static int check_macs(const struct config *cfg, unsigned count) {
-    unsigned entries = cfg->mac[0] != '\0';
-    for (const char *c = cfg->mac; *c != '\0'; c++) {
-        entries += *c == ',';
-    }
-    if (entries > count) {
-        log_error("config: mac=: %u addresses for %u network devices", entries, count);
-        return ERR_CONFIG;
-    }
-    return ERR_OK;
-}
-
-int net_probe(const struct config *cfg) {
-    struct virtio_features wanted, kept;
-    unsigned left = 0;
-    if (net_features_wanted(cfg, &wanted, &kept) != ERR_OK) {
-        return ERR_CONFIG;
-    }
-    for (unsigned i = 0; i < pci_dev_count; i++) {
-        left += is_virtio_net(&pci_devs[i]);
-    }
-    if (left > 0 && check_macs(cfg, left) != ERR_OK) {
-        return ERR_CONFIG;
-    }
-    net_dev_count = 0;
-    for (unsigned i = 0; i < pci_dev_count && net_dev_count < NET_DEV_MAX; i++) {
-        if (!is_virtio_net(&pci_devs[i])) {
-            continue;
-        }
-        struct net_dev *nd = &net_devs[net_dev_count];
-        *nd = (struct net_dev){
-            .index = net_dev_count,
-            .wanted = wanted,
-            .need_packed = cfg->ring == CONFIG_RING_PACKED,
-            .raw = config_is_raw(cfg),
-            .leave_event_idx = config_is_raw(cfg) && cfg->mode == CONFIG_MODE_POLL &&
-                               !virtio_feature_get(&kept, VIRTIO_F_EVENT_IDX),
-            .ctrl.promiscuous = config_is_raw(cfg),
-            .mode = cfg->mode,
-        };
-        const int err = bring_up(nd, &pci_devs[i], cfg, dma_free_bytes() / left--);
-        if (err == ERR_CONFIG || err == ERR_RESOURCE) {
-            return err; /* what was asked for cannot be had */
-        }
-        net_dev_count += err == ERR_OK;
-    }
-    if (net_dev_count == 0) {
-        log_error("net: no virtio-net device that can be driven");
-        return ERR_ABSENT;
-    }
-    return ERR_OK;
-}
-
-void net_stop_all(void) {
-    for (unsigned i = 0; i < net_dev_count; i++) {
-        virtio_pci_reset(&net_devs[i].pci);
-        net_devs[i].running = false;
-    }
 }

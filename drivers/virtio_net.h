@@ -13,6 +13,7 @@
 #define DRIVERS_VIRTIO_NET_H
 
 #include "drivers/msix.h"
+#include "drivers/virtio_mmio.h"
 #include "drivers/virtio_pci.h"
 #include "drivers/vq.h"
 #include "lib/config.h"
@@ -81,7 +82,7 @@ struct net_occupancy {
 
 struct net_queue {
     struct vq vq;
-    struct virtio_pci_doorbell doorbell;
+    struct virtio_doorbell doorbell;
     uint16_t index; /* of the virtqueue in the device */
     uint16_t num_max;   /* what the device offered */
     uint16_t refill_at; /* rx: free descriptors at which buffers are posted again */
@@ -98,7 +99,7 @@ struct net_queue {
 };
 
 /* How a device interrupts. */
-enum net_irq_kind { NET_IRQ_NONE, NET_IRQ_MSIX, NET_IRQ_INTX };
+enum net_irq_kind { NET_IRQ_NONE, NET_IRQ_MSIX, NET_IRQ_INTX, NET_IRQ_LINE };
 
 struct net_irq {
     enum net_irq_kind kind;
@@ -128,7 +129,11 @@ struct net_ctrl {
 };
 
 struct net_dev {
-    struct virtio_pci pci;
+    union { /* by dev.transport; dev is the first member of the others */
+        struct virtio_dev dev;
+        struct virtio_pci pci;
+        struct virtio_mmio mmio;
+    };
     struct net_queue rx;
     struct net_queue tx;
     struct net_ctrl ctrl;
@@ -160,17 +165,17 @@ struct net_dev {
     uint64_t tx_done_seen;  /* tx.done at the last look, to notice a device that returns nothing */
     uint64_t tx_look_ms;    /* the last look that counted */
     uint32_t tx_stalled;    /* looks in a row that saw no progress */
-    uint8_t generation;     /* of the configuration, at the last look */
+    uint32_t generation;    /* of the configuration, at the last look */
     unsigned index; /* 0 for the first device found */
 };
 
-/* All devices that are driven, in PCI order. */
+/* All devices that are driven: those on PCI in its order, then those on MMIO by their addresses. */
 extern struct net_dev net_devs[NET_DEV_MAX];
 extern unsigned net_dev_count;
 
-/* Finds every virtio-net device on PCI and brings it up as cfg asks. Prints a device event for
- * each. Returns ERR_OK, ERR_ABSENT when there is no device that can be driven, or another error;
- * the reason was logged. */
+/* Takes every virtio-net device on PCI (pci_init()) and on MMIO (virtio_mmio_find()) and brings it up as
+ * cfg asks. Prints a device event for each. Returns ERR_OK, ERR_ABSENT when there is no device that can
+ * be driven, or another error; the reason was logged. */
 int net_probe(const struct config *cfg);
 
 /* Takes up to max received frames (at most NET_BURST_MAX). A frame is frame_len bytes in one buffer
@@ -255,12 +260,12 @@ bool net_arm(struct net_dev *nd, bool rx, bool tx);
 /* Asks for no more interrupts of the queues. */
 void net_disarm(struct net_dev *nd);
 
-/* Takes note of the interrupts that came since the last call: counts them, and with INTx asks each
+/* Takes note of the interrupts that came since the last call: counts them, and with INTx or a line asks each
  * device what it wanted and acknowledges. `slept`: the caller comes from a sleep. Returns a bit for
  * each device, by index, whose configuration may have changed. Cheap when there was none. */
 unsigned net_interrupts_take(bool slept);
 
-/* "msix", "intx" or "none". */
+/* "msix", "intx", "line" or "none". */
 const char *net_irq_name(const struct net_dev *nd);
 
 /* Names of the negotiated features; see virtio_feature_names(). */

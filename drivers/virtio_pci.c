@@ -1,15 +1,11 @@
 #include "drivers/virtio_pci.h"
 
-#include "drivers/clock.h"
-#include "lib/cpu.h"
 #include "lib/err.h"
 #include "lib/log.h"
 
-#include <string.h>
+#include <stdio.h>
 
 enum {
-    RESET_TIMEOUT_MS = 1000,
-    GENERATION_TRIES = 16,
     CAP_BAR_OFF = offsetof(struct virtio_pci_cap, bar),
     CAP_TYPE_OFF = offsetof(struct virtio_pci_cap, cfg_type),
 };
@@ -126,7 +122,9 @@ static void cap_take(struct virtio_pci *v, unsigned at) {
 int virtio_pci_init(struct virtio_pci *v, const struct pci_dev *pci) {
     bool any = false;
     unsigned at = 0;
-    *v = (struct virtio_pci){.pci = *pci};
+    *v = (struct virtio_pci){.dev.transport = &virtio_pci_transport, .pci = *pci};
+    snprintf(v->dev.address, sizeof(v->dev.address), "%02x:%02x.%u", pci->bus, pci->dev,
+             pci->fn & 7u);
     for (unsigned i = 0; i < PCI_CAP_MAX; i++) {
         at = pci_cap_find(pci, PCI_CAP_ID_VENDOR, at);
         if (at == 0) {
@@ -136,18 +134,19 @@ int virtio_pci_init(struct virtio_pci *v, const struct pci_dev *pci) {
         cap_take(v, at);
     }
     if (!any) {
-        log_error("virtio %02x:%02x.%u: a legacy-only device, without the capabilities of VIRTIO 1; "
+        log_error("virtio %s: a legacy-only device, without the capabilities of VIRTIO 1; "
                   "Ringlet drives modern devices (QEMU: disable-modern=off)",
-                  pci->bus, pci->dev, pci->fn);
+                  v->dev.address);
         return ERR_ABSENT;
     }
     if (v->common.base == 0 || v->notify.base == 0 || v->device.base == 0) {
-        log_error("virtio %02x:%02x.%u: no usable %s capability", pci->bus, pci->dev, pci->fn,
+        log_error("virtio %s: no usable %s capability", v->dev.address,
                   v->common.base == 0   ? "common configuration"
                   : v->notify.base == 0 ? "notification"
                                         : "device configuration");
         return ERR_DEVICE;
     }
+    v->dev.config_len = v->device.len;
     const bool uses_io =
         v->common.is_io || v->notify.is_io || v->isr.is_io || v->device.is_io;
     pci_write16(pci, PCI_COMMAND,
@@ -158,82 +157,69 @@ int virtio_pci_init(struct virtio_pci *v, const struct pci_dev *pci) {
 
 /* --- status and features ----------------------------------------------------------------------- */
 
-uint8_t virtio_pci_status(const struct virtio_pci *v) {
-    return COMMON_READ(v, 8, device_status);
+static const struct virtio_pci *of(const struct virtio_dev *v) {
+    return CONTAINER_OF(v, const struct virtio_pci, dev);
 }
 
-void virtio_pci_add_status(struct virtio_pci *v, uint8_t bit) {
-    COMMON_WRITE(v, 8, device_status, (uint8_t)(virtio_pci_status(v) | bit));
+static uint8_t virtio_pci_status(const struct virtio_dev *v) {
+    return COMMON_READ(of(v), 8, device_status);
 }
 
-int virtio_pci_reset(struct virtio_pci *v) {
-    COMMON_WRITE(v, 8, device_status, 0);
-    const uint64_t end = clock_ms() + RESET_TIMEOUT_MS;
-    while (virtio_pci_status(v) != 0) {
-        if (clock_ms() > end) {
-            return ERR_TIMEOUT;
-        }
-        cpu_relax();
-    }
-    return ERR_OK;
+static void virtio_pci_set_status(struct virtio_dev *v, uint8_t status) {
+    COMMON_WRITE(of(v), 8, device_status, status);
 }
 
-void virtio_pci_read_offer(struct virtio_pci *v) {
-    for (uint32_t word = 0; word < VIRTIO_FEATURE_WORDS; word++) {
-        COMMON_WRITE(v, 32, device_feature_select, word);
-        v->offered.word[word] = COMMON_READ(v, 32, device_feature);
-    }
+static uint32_t virtio_pci_offered(struct virtio_dev *v, uint32_t word) {
+    COMMON_WRITE(of(v), 32, device_feature_select, word);
+    return COMMON_READ(of(v), 32, device_feature);
 }
 
-void virtio_pci_limit(const struct virtio_pci *v, struct virtio_features *features) {
-    if (v->common.len < FIELD_END(queue_notif_config_data)) {
+static void virtio_pci_accept(struct virtio_dev *v, uint32_t word, uint32_t bits) {
+    COMMON_WRITE(of(v), 32, driver_feature_select, word);
+    COMMON_WRITE(of(v), 32, driver_feature, bits);
+}
+
+static void virtio_pci_limit(const struct virtio_dev *v, struct virtio_features *features) {
+    if (of(v)->common.len < FIELD_END(queue_notif_config_data)) {
         virtio_feature_clear(features, VIRTIO_F_NOTIF_CONFIG_DATA);
     }
-    if (v->common.len < FIELD_END(queue_reset)) {
+    if (of(v)->common.len < FIELD_END(queue_reset)) {
         virtio_feature_clear(features, VIRTIO_F_RING_RESET);
     }
 }
 
-int virtio_pci_accept(struct virtio_pci *v, const struct virtio_features *accepted) {
-    v->accepted = *accepted;
-    for (uint32_t word = 0; word < VIRTIO_FEATURE_WORDS; word++) {
-        COMMON_WRITE(v, 32, driver_feature_select, word);
-        COMMON_WRITE(v, 32, driver_feature, accepted->word[word]);
-    }
-    virtio_pci_add_status(v, VIRTIO_STATUS_FEATURES_OK);
-    return virtio_pci_status(v) & VIRTIO_STATUS_FEATURES_OK ? ERR_OK : ERR_DEVICE;
-}
-
 /* --- queues and configuration ------------------------------------------------------------------ */
 
-uint16_t virtio_pci_queue_max(struct virtio_pci *v, uint16_t index) {
-    COMMON_WRITE(v, 16, queue_select, index);
-    return COMMON_READ(v, 16, queue_size);
+static uint16_t virtio_pci_queue_max(struct virtio_dev *v, uint16_t index) {
+    COMMON_WRITE(of(v), 16, queue_select, index);
+    return COMMON_READ(of(v), 16, queue_size);
 }
 
 /* Needs the queue to be selected. */
-static int find_doorbell(struct virtio_pci *v, uint16_t index, struct virtio_pci_doorbell *doorbell) {
-    const bool has_position = virtio_feature_get(&v->accepted, VIRTIO_F_NOTIFICATION_DATA);
+static int find_doorbell(const struct virtio_pci *v, uint16_t index, struct virtio_doorbell *doorbell) {
+    const bool has_position = virtio_feature_get(&v->dev.accepted, VIRTIO_F_NOTIFICATION_DATA);
     const uint32_t width = has_position ? sizeof(uint32_t) : sizeof(uint16_t);
     const uint64_t off = (uint64_t)COMMON_READ(v, 16, queue_notify_off) * v->notify_multiplier;
 
     if (off + width > v->notify.len || (v->notify.base + off) % width != 0) {
         return ERR_DEVICE;
     }
-    *doorbell = (struct virtio_pci_doorbell){
+    *doorbell = (struct virtio_doorbell){
         .addr = v->notify.base + off,
-        .value = virtio_feature_get(&v->accepted, VIRTIO_F_NOTIF_CONFIG_DATA)
+        .value = virtio_feature_get(&v->dev.accepted, VIRTIO_F_NOTIF_CONFIG_DATA)
                      ? COMMON_READ(v, 16, queue_notif_config_data)
                      : index,
+        .position_mask = has_position ? UINT16_MAX : 0,
         .is_io = v->notify.is_io,
-        .has_position = has_position,
+        .is_wide = has_position,
     };
     return ERR_OK;
 }
 
-int virtio_pci_queue_enable(struct virtio_pci *v, uint16_t index, const struct vq *q,
+static int virtio_pci_queue_enable(struct virtio_dev *dev, uint16_t index, const struct vq *q,
                             const void *memory, uint16_t msix_entry,
-                            struct virtio_pci_doorbell *doorbell) {
+                            struct virtio_doorbell *doorbell) {
+    const struct virtio_pci *v = of(dev);
     const struct vq_areas areas = vq_areas(q->layout, q->num);
     const uint64_t base = (uintptr_t)memory;
 
@@ -256,55 +242,54 @@ int virtio_pci_queue_enable(struct virtio_pci *v, uint16_t index, const struct v
     return ERR_OK;
 }
 
-int virtio_pci_queue_reset(struct virtio_pci *v, uint16_t index) {
-    COMMON_WRITE(v, 16, queue_select, index);
-    COMMON_WRITE(v, 16, queue_reset, 1);
-    const uint64_t end = clock_ms() + RESET_TIMEOUT_MS;
-    while (COMMON_READ(v, 16, queue_reset) != 0 || COMMON_READ(v, 16, queue_enable) != 0) {
-        if (clock_ms() > end) {
-            return ERR_TIMEOUT;
-        }
-        cpu_relax();
-    }
-    return ERR_OK;
+static void virtio_pci_queue_reset(struct virtio_dev *v, uint16_t index) {
+    COMMON_WRITE(of(v), 16, queue_select, index);
+    COMMON_WRITE(of(v), 16, queue_reset, 1);
 }
 
-int virtio_pci_config_vector(struct virtio_pci *v, uint16_t msix_entry) {
-    COMMON_WRITE(v, 16, config_msix_vector, msix_entry);
-    return COMMON_READ(v, 16, config_msix_vector) == msix_entry ? ERR_OK : ERR_RESOURCE;
+/* Both read 0 when it is over (4.1.4.3.1). */
+static int virtio_pci_queue_reset_state(struct virtio_dev *v, uint16_t index) {
+    (void)index; /* still selected */
+    return COMMON_READ(of(v), 16, queue_reset) != 0 ||
+                   COMMON_READ(of(v), 16, queue_enable) != 0
+               ? ERR_TIMEOUT
+               : ERR_OK;
 }
 
-uint8_t virtio_pci_isr(const struct virtio_pci *v) {
-    return v->isr.base != 0 ? region_read8(&v->isr, 0) : 0;
+static int virtio_pci_config_vector(struct virtio_dev *v, uint16_t msix_entry) {
+    COMMON_WRITE(of(v), 16, config_msix_vector, msix_entry);
+    return COMMON_READ(of(v), 16, config_msix_vector) == msix_entry ? ERR_OK : ERR_RESOURCE;
 }
 
-static void config_copy(const struct virtio_pci *v, uint32_t off, unsigned width, unsigned count,
-                        uint8_t *out) {
-    for (unsigned i = 0; i < count; i++, off += width, out += width) {
-        uint32_t value = width == 1   ? region_read8(&v->device, off)
-                         : width == 2 ? region_read16(&v->device, off)
-                                      : region_read32(&v->device, off);
-        memcpy(out, &value, width);
-    }
+/* Reading clears it (4.1.4.5). */
+static uint8_t virtio_pci_take_isr(const struct virtio_dev *v) {
+    return of(v)->isr.base != 0 ? region_read8(&of(v)->isr, 0) : 0;
 }
 
-uint8_t virtio_pci_generation(const struct virtio_pci *v) {
-    return COMMON_READ(v, 8, config_generation);
+static uint32_t virtio_pci_generation(const struct virtio_dev *v) {
+    return COMMON_READ(of(v), 8, config_generation);
 }
 
-int virtio_pci_config(struct virtio_pci *v, uint32_t off, unsigned width, unsigned count,
-                      void *out) {
-    if (off + width * count > v->device.len) {
-        return ERR_DEVICE;
-    }
-    uint8_t before = COMMON_READ(v, 8, config_generation);
-    for (unsigned i = 0; i < GENERATION_TRIES; i++) {
-        config_copy(v, off, width, count, out);
-        const uint8_t after = COMMON_READ(v, 8, config_generation);
-        if (after == before) {
-            return ERR_OK;
-        }
-        before = after;
-    }
-    return ERR_DEVICE;
+static uint32_t virtio_pci_config_read(const struct virtio_dev *v, uint32_t off, unsigned width) {
+    const struct virtio_pci_region *device = &of(v)->device;
+    return width == 1   ? region_read8(device, off)
+           : width == 2 ? region_read16(device, off)
+                        : region_read32(device, off);
 }
+
+const struct virtio_transport virtio_pci_transport = {
+    .name = "pci",
+    .status = virtio_pci_status,
+    .set_status = virtio_pci_set_status,
+    .offered = virtio_pci_offered,
+    .accept = virtio_pci_accept,
+    .limit = virtio_pci_limit,
+    .queue_max = virtio_pci_queue_max,
+    .queue_enable = virtio_pci_queue_enable,
+    .queue_reset = virtio_pci_queue_reset,
+    .queue_reset_state = virtio_pci_queue_reset_state,
+    .config_vector = virtio_pci_config_vector,
+    .take_isr = virtio_pci_take_isr,
+    .generation = virtio_pci_generation,
+    .config_read = virtio_pci_config_read,
+};

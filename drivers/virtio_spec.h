@@ -204,8 +204,42 @@ static_assert(sizeof(struct virtio_pci_common_cfg) == 64, "4.1.4.3");
 
 enum { VIRTIO_MSI_NO_VECTOR = 0xffff };
 
-/* 4.1.4.5 ISR status */
-enum { VIRTIO_PCI_ISR_QUEUE = 1, VIRTIO_PCI_ISR_CONFIG = 2 };
+/* 4.1.4.5 ISR status; InterruptStatus of MMIO (4.2.2) has the same bits */
+enum { VIRTIO_ISR_QUEUE = 1, VIRTIO_ISR_CONFIG = 2 };
+
+/* 4.2.2 MMIO device register layout; QueueSizeMax and QueueSize were QueueNumMax and QueueNum once */
+enum virtio_mmio_register {
+    VIRTIO_MMIO_MAGIC_VALUE = 0x000,
+    VIRTIO_MMIO_VERSION = 0x004,
+    VIRTIO_MMIO_DEVICE_ID = 0x008,
+    VIRTIO_MMIO_DEVICE_FEATURES = 0x010,
+    VIRTIO_MMIO_DEVICE_FEATURES_SEL = 0x014,
+    VIRTIO_MMIO_DRIVER_FEATURES = 0x020,
+    VIRTIO_MMIO_DRIVER_FEATURES_SEL = 0x024,
+    VIRTIO_MMIO_QUEUE_SEL = 0x030,
+    VIRTIO_MMIO_QUEUE_SIZE_MAX = 0x034,
+    VIRTIO_MMIO_QUEUE_SIZE = 0x038,
+    VIRTIO_MMIO_QUEUE_READY = 0x044,
+    VIRTIO_MMIO_QUEUE_NOTIFY = 0x050,
+    VIRTIO_MMIO_INTERRUPT_STATUS = 0x060,
+    VIRTIO_MMIO_INTERRUPT_ACK = 0x064,
+    VIRTIO_MMIO_STATUS = 0x070,
+    VIRTIO_MMIO_QUEUE_DESC = 0x080, /* low half; the high one follows */
+    VIRTIO_MMIO_QUEUE_DRIVER = 0x090,
+    VIRTIO_MMIO_QUEUE_DEVICE = 0x0a0,
+    VIRTIO_MMIO_QUEUE_RESET = 0x0c0,
+    VIRTIO_MMIO_CONFIG_GENERATION = 0x0fc,
+    VIRTIO_MMIO_CONFIG = 0x100,
+};
+
+enum {
+    VIRTIO_MMIO_MAGIC = 0x74726976, /* "virt" */
+    VIRTIO_MMIO_VERSION_LEGACY = 1,
+    VIRTIO_MMIO_VERSION_MODERN = 2,
+};
+
+/* 5 Device types */
+enum { VIRTIO_DEVICE_ID_NET = 1 };
 
 /* 4.1.2 PCI device discovery */
 enum {

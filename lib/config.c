@@ -12,7 +12,7 @@ struct config_choice {
     uint32_t value;
 };
 
-enum config_type { CONFIG_CHOICE, CONFIG_NUMBER, CONFIG_NUMBER64, CONFIG_TEXT };
+enum config_type { CONFIG_CHOICE, CONFIG_NUMBER, CONFIG_NUMBER64, CONFIG_TEXT, CONFIG_LIST };
 
 struct config_key {
     const char *name;
@@ -70,6 +70,12 @@ static const struct config_choice config_fwds[] = {
     {NULL, 0},
 };
 
+static const struct config_choice config_pcis[] = {
+    {"auto", CONFIG_PCI_AUTO},
+    {"off", CONFIG_PCI_OFF},
+    {NULL, 0},
+};
+
 static const struct config_choice config_payloads[] = {
     {"pattern", CONFIG_PAYLOAD_PATTERN},
     {"fixed", CONFIG_PAYLOAD_FIXED},
@@ -96,6 +102,9 @@ enum {
     {name, CONFIG_TEXT, offsetof(struct config, key), sizeof(((struct config *)0)->key), NULL, 0,  \
      0, apps}
 #define TEXT(key, apps) TEXT_NAMED(#key, key, apps)
+#define LIST_NAMED(name, key, apps)                                                                \
+    {name, CONFIG_LIST, offsetof(struct config, key), sizeof(((struct config *)0)->key), NULL, 0,  \
+     0, apps}
 
 static const struct config_key config_keys[] = {
     CHOICE(app, config_apps, APPS_ALL),
@@ -113,6 +122,8 @@ static const struct config_key config_keys[] = {
     TEXT(mac, APPS_ALL),
     NUMBER(vlan, 1, 4094, APPS_ALL),
     TEXT(coalesce, APPS_ALL),
+    CHOICE(pci, config_pcis, APPS_ALL),
+    LIST_NAMED("virtio_mmio.device", mmio_devices, APPS_ALL),
     TEXT(kind, APPS_CRASH_TEST),
     TEXT(dst, APPS_PING | APPS_GEN),
     CHOICE(proto, config_protos, APPS_PING),
@@ -198,19 +209,24 @@ static int config_set_number(const struct config_key *key, uint64_t *number, con
     return ERR_OK;
 }
 
-static int config_set_text(const struct config_key *key, char *field, const char *value,
+/* `again`: of a list, behind what is there already, with a comma. */
+static int config_set_text(const struct config_key *key, char *field, const char *value, bool again,
                            struct config_error *error) {
+    const size_t used = again ? strlen(field) + 1 : 0;
     if (value[0] == '\0') {
         return config_fail(error, "%s=: needs a value", key->name);
     }
-    if (strlen(value) >= key->size) {
+    if (used + strlen(value) >= key->size) {
         return config_fail(error, "%s: longer than %zu characters", key->name, key->size - 1);
     }
-    strcpy(field, value);
+    if (again) {
+        field[used - 1] = ',';
+    }
+    strcpy(field + used, value);
     return ERR_OK;
 }
 
-static int config_set(struct config *cfg, const struct config_key *key, const char *value,
+static int config_set(struct config *cfg, const struct config_key *key, const char *value, bool again,
                       struct config_error *error) {
     void *field = (char *)cfg + key->offset;
     uint64_t number;
@@ -227,7 +243,8 @@ static int config_set(struct config *cfg, const struct config_key *key, const ch
         *(uint64_t *)field = number;
         return err;
     case CONFIG_TEXT:
-        return config_set_text(key, field, value, error);
+    case CONFIG_LIST:
+        return config_set_text(key, field, value, again, error);
     }
     return err;
 }
@@ -248,12 +265,13 @@ static int config_word(struct config *cfg, char *word, uint64_t *seen, struct co
             other = key;
             continue;
         }
-        if (*seen & UINT64_C(1) << i) {
+        const bool again = *seen & UINT64_C(1) << i;
+        if (again && key->type != CONFIG_LIST) {
             return config_fail(error, "%s: given twice", word);
         }
         *seen |= UINT64_C(1) << i;
         /* The workload is known since config_find_app(), and may be that of a later source. */
-        return i == 0 ? ERR_OK : config_set(cfg, key, equals + 1, error);
+        return i == 0 ? ERR_OK : config_set(cfg, key, equals + 1, again, error);
     }
     if (other != NULL) {
         return config_fail(error, "%s: not a key of app=%s", word, config_app_name(cfg->app));

@@ -1,8 +1,9 @@
 /* The configuration: words `key=value` that choose the workload and how the device is driven.
  *
  * They come from several sources: the command line, a file beside the image, the hypervisor. In a later
- * source a key takes the place of the same key in an earlier one; twice in one source is an error. Words
- * are separated by white space; one that begins with # makes the rest of its line a comment.
+ * source a key takes the place of the same key in an earlier one; twice in one source is an error, except
+ * for keys that add to a list. Words are separated by white space; one that begins with # makes the rest
+ * of its line a comment.
  *
  * docs/manual.md lists every key. Addresses and feature names stay text here: the layers that know
  * their meaning parse them and report errors in the same way (one line, exit status 2). */
@@ -29,6 +30,7 @@ enum config_fwd {
     CONFIG_FWD_5TSWAP,
     CONFIG_FWD_ICMPECHO,
 };
+enum config_pci { CONFIG_PCI_AUTO, CONFIG_PCI_OFF };
 enum config_payload { CONFIG_PAYLOAD_PATTERN, CONFIG_PAYLOAD_FIXED };
 
 struct config {
@@ -47,6 +49,8 @@ struct config {
     char mac[160];      /* "AA:BB:CC:DD:EE:FF", one for each NIC, separated by commas; empty: the
                          * device's own */
     uint32_t vlan;      /* VLAN id that all frames carry, 0: none */
+    uint32_t pci;       /* enum config_pci */
+    char mmio_devices[512]; /* "SIZE@BASE:IRQ[:ID]", separated by commas: virtio devices without PCI */
     char coalesce[64];  /* "rx:USECS,FRAMES;tx:USECS,FRAMES", either part may be missing */
     char kind[24];      /* of app=crash-test */
 

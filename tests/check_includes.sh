@@ -20,7 +20,7 @@ forbid() {
 forbid 'lib/*.[chS]' '(drivers|net|boot)/' 'lib/ may include lib/ only'
 forbid 'drivers/*.[chS]' '(net|boot)/' 'drivers/ may include lib/ and drivers/ only'
 forbid 'net/*.[chS]' 'boot/' 'nothing includes boot/'
-forbid 'net/*.[chS]' 'drivers/(vq_|virtio_pci|virtio_spec|pci|msix|serial|acpi)' \
+forbid 'net/*.[chS]' 'drivers/(vq_|virtio_(dev|mmio|pci|spec)|pci|msix|serial|acpi)' \
     'net/ sees the driver through virtio_net.h and clock.h'
 for dir in lib drivers boot; do
     forbid "$dir/*.[chS]" '(lwip|netif)/' 'lwIP is for net/ only'

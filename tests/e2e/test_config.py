@@ -13,6 +13,8 @@ BAD = {
     "ring=round": "ring=round",
     "mode=sometimes": "mode=sometimes",
     "intx=1": "intx=1",
+    "pci=on": "pci=on",
+    "virtio_mmio.device=": "virtio_mmio.device=",
     "app=ping": "dst=",
     "dst=10.0.0.1": "dst",
     "app=ping dst=10.0.0": "dst=10.0.0:",

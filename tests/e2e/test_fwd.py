@@ -20,7 +20,7 @@ LAYOUTS = ["packed=off", "packed=on"]
 class Lab:
     """A forwarder and packet sockets on its taps, on which nothing but our frames goes by."""
 
-    def __init__(self, t, words, nics=2, nic=None):
+    def __init__(self, t, words, nics=2, nic=None, **options):
         ns = t.namespace()
         # Without IPv6 on the host, which would send of its own accord.
         self.taps = [ns.add_tap() for _ in range(nics)]
@@ -30,7 +30,7 @@ class Lab:
         if "ip=" not in words:
             words += " ip=off"
         self.guest = t.guest(f"app=fwd ip6=off stats=1 {words}",
-                             [(tap, nic) for tap in self.taps], namespace=ns)
+                             [(tap, nic) for tap in self.taps], namespace=ns, **options)
         self.guest.ns, self.guest.ip, self.guest.tap = ns, self.taps[0].guest, self.taps[0]
         self.guest.wait_ready()
         self.ports = [t.stack.enter_context(Port(ns, tap, limit=3.0)) for tap in self.taps]

@@ -88,10 +88,10 @@ def check_reset(t, machine, firmware, nic, mode):
 
 # ---- The device fails ----
 
-def quiet_guest(t, nic, debugger, words):
+def quiet_guest(t, nic, debugger, words, **options):
     """A guest on a network where nobody says a word but the test: what is changed in a ring must not
     be overtaken by the device's own changes."""
-    guest = t.tap_guest(f"{words} ip6=off stats=1", nic, extra=debugger.options)
+    guest = t.tap_guest(f"{words} ip6=off stats=1", nic, extra=debugger.options, **options)
     guest.ns.run("sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6")
     udp_answers(guest)
     return guest

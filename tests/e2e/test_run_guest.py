@@ -101,6 +101,17 @@ def dry_run(t):
 
 
 @case(accel=None)
+def without_pci(t):
+    """Devices in the order of their addresses, not as QEMU would place them; to the verdict."""
+    words = shlex.split(run("--dry-run", "--machine", "microvm-mmio", "--nics", "8").stdout)
+    assert [w.split("bus=virtio-mmio-bus.")[1] for w in words
+            if w.startswith("virtio-net-device")] == [str(i + 1) for i in range(8)], words
+    done = run("--machine", "microvm-mmio", "--nics", "8", "--args", "seconds=1 ip6=off")
+    macs = re.findall(r'"mmio":"0x[0-9a-f]+","mac":"([0-9a-f:]+)"', done.stdout)
+    assert done.returncode == 0 and macs == [f"52:54:00:12:34:{0x56 + i:x}" for i in range(8)], done
+
+
+@case(accel=None)
 def dry_run_of_networks(t):
     """Commas in names reach QEMU doubled, and NICs of networks with other guests differ."""
     macs = set()

@@ -36,16 +36,16 @@ static uint32_t local_access(uint32_t off, bool write, uint32_t value) {
     return 0;
 }
 
-/* The data register. Only the version of the second I/O APIC matters. */
+/* The data register. */
 static uint32_t io_data(uint32_t index, bool first, bool write, uint32_t value) {
     if (index == VERSION && !write) {
         return (APIC_INPUTS - 1) << 16 | 0x20;
     }
-    if (!first || index < FIRST_INPUT || index >= FIRST_INPUT + 2 * APIC_INPUTS) {
+    if (index < FIRST_INPUT || index >= FIRST_INPUT + 2 * APIC_INPUTS) {
         pci_bus_broke("the I/O APIC has no such register");
         return 0;
     }
-    uint64_t *entry = &apic.input[(index - FIRST_INPUT) / 2];
+    uint64_t *entry = &(first ? apic.input : apic.input2)[(index - FIRST_INPUT) / 2];
     const unsigned shift = index % 2 * 32;
     if (write) {
         *entry = (*entry & ~(UINT64_C(0xffffffff) << shift)) | (uint64_t)value << shift;
@@ -85,7 +85,7 @@ static bool access_register(uintptr_t addr, unsigned width, bool write, uint32_t
 void apic_init(void) {
     apic = (struct apic){.ioapic_present = true, .ioapic2_present = true, .absent = UINT32_MAX};
     for (unsigned i = 0; i < APIC_INPUTS; i++) {
-        apic.input[i] = MASKED;
+        apic.input[i] = apic.input2[i] = MASKED;
     }
     for (unsigned off = LVT_FIRST; off <= LVT_LAST; off += 16) {
         apic.local[off / 16] = MASKED;

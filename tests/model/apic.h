@@ -15,6 +15,7 @@ struct apic {
     uint32_t absent; /* what a read gives where nothing answers */
     uint32_t index, index2;
     uint64_t input[APIC_INPUTS]; /* redirection entries of the first I/O APIC */
+    uint64_t input2[APIC_INPUTS];
     uint32_t local[64];          /* registers of the local APIC, each 16 bytes apart */
     uint16_t log[APIC_LOG];      /* offsets of the local APIC's registers, as they were written */
     unsigned log_count;

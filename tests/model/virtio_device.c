@@ -49,13 +49,10 @@ static struct virtio_device_queue *named_queue(struct virtio_device *d, uint16_t
     return NULL;
 }
 
-static void ring_doorbell(struct virtio_device *d, uint64_t off, unsigned width, uint32_t value) {
+void virtio_device_doorbell(struct virtio_device *d, struct virtio_device_queue *q,
+                            uint32_t value) {
     const bool has_position = virtio_device_accepted(d, F_NOTIFICATION_DATA);
-    struct virtio_device_queue *q = named_queue(d, (uint16_t)value);
-    if (!virtio_device_rule(d, width == (has_position ? 4 : 2), "4.1.5.2.1: width of a doorbell") ||
-        !virtio_device_rule(d, q != NULL, "4.1.5.2.1: the doorbell's value") ||
-        !virtio_device_rule(d, off == (uint64_t)q->notify_off * d->notify_multiplier,
-              "4.1.4.4: the doorbell's address") ||
+    if (!virtio_device_rule(d, q != NULL, "4.1.5.2.1, 4.2.3.3: the doorbell's value") ||
         !virtio_device_rule(d, (d->status & (DRIVER_OK | FAILED)) == DRIVER_OK && q->enabled && !q->resetting,
               "3.1.1: a doorbell while the device or the queue is not live")) {
         return;
@@ -66,6 +63,16 @@ static void ring_doorbell(struct virtio_device *d, uint64_t off, unsigned width,
     }
     if (q == &d->queue[CTRL] && !d->ctrl.waits) {
         virtio_device_ctrl_run(d);
+    }
+}
+
+static void ring_doorbell(struct virtio_device *d, uint64_t off, unsigned width, uint32_t value) {
+    const bool has_position = virtio_device_accepted(d, F_NOTIFICATION_DATA);
+    struct virtio_device_queue *q = named_queue(d, (uint16_t)value);
+    if (virtio_device_rule(d, width == (has_position ? 4 : 2), "4.1.5.2.1: width of a doorbell") &&
+        virtio_device_rule(d, q == NULL || off == (uint64_t)q->notify_off * d->notify_multiplier,
+                           "4.1.4.4: the doorbell's address")) {
+        virtio_device_doorbell(d, q, value);
     }
 }
 
@@ -150,7 +157,7 @@ static void device_write(void *context, unsigned bar, uint64_t off, unsigned wid
 /* --- interrupts ------------------------------------------------------------------------------- */
 
 bool virtio_device_msix_on(const struct virtio_device *d) {
-    return d->fn->msix != NULL &&
+    return d->fn != NULL && d->fn->msix != NULL &&
            (pci_bus_get16(d->fn, d->fn->msix->cap + MSIX_CONTROL) & MSIX_ENABLE);
 }
 
@@ -170,7 +177,9 @@ void virtio_device_interrupt(struct virtio_device *d, unsigned event) {
         return;
     }
     d->isr |= config ? ISR_CONFIG : ISR_QUEUE;
-    if (!(pci_bus_get16(d->fn, PCI_COMMAND) & PCI_INTX_DISABLE) && d->on_interrupt != NULL) {
+    const bool disabled =
+        d->fn != NULL && (pci_bus_get16(d->fn, PCI_COMMAND) & PCI_INTX_DISABLE);
+    if (!disabled && d->on_interrupt != NULL) {
         d->on_interrupt(d, false, 0);
     }
 }
@@ -220,23 +229,18 @@ bool virtio_device_accepted(const struct virtio_device *d, unsigned bit) {
     return d->accepted[bit / 32] >> bit % 32 & 1;
 }
 
-void virtio_device_add(struct virtio_device *d, uint8_t dev, uint64_t bar_addr) {
+void virtio_device_init(struct virtio_device *d, uint8_t last) {
     *d = (struct virtio_device){
-        .fn = pci_bus_add(NULL, dev, 0, 0x1af4, 0x1041, 0x0200, 0),
         .area = {[COMMON] = {VIRTIO_DEVICE_BAR, 0x0000, VIRTIO_DEVICE_COMMON_SIZE},
                  [NOTIFY] = {VIRTIO_DEVICE_BAR, 0x3000, 0x4000},
                  [ISR] = {VIRTIO_DEVICE_BAR, 0x1000, 1},
                  [CONFIG] = {VIRTIO_DEVICE_BAR, 0x2000, 0x40}},
         .notify_multiplier = 4,
-        .config = {0x52, 0x54, 0x00, 0x12, 0x34, dev, 1},
+        .config = {0x52, 0x54, 0x00, 0x12, 0x34, last, 1},
         .config_vector = VIRTIO_DEVICE_NO_VECTOR,
         .vector_room = UINT_MAX,
         .ctrl.answer_class = CLASS_ANY,
     };
-    d->fn->read = device_read;
-    d->fn->write = device_write;
-    d->fn->context = d;
-    pci_bus_set_bar(d->fn, VIRTIO_DEVICE_BAR, 4, VIRTIO_DEVICE_BAR_SIZE, bar_addr);
     virtio_device_offer(d, F_VERSION_1, true);
     virtio_device_offer(d, F_NET_MAC, true);
     virtio_device_offer(d, F_NET_STATUS, true);
@@ -248,6 +252,15 @@ void virtio_device_add(struct virtio_device *d, uint8_t dev, uint64_t bar_addr) 
     }
     /* As another driver may have left it: only a reset leads out of this. */
     d->status = ACKNOWLEDGE | DRIVER | FAILED;
+}
+
+void virtio_device_add(struct virtio_device *d, uint8_t dev, uint64_t bar_addr) {
+    virtio_device_init(d, dev);
+    d->fn = pci_bus_add(NULL, dev, 0, 0x1af4, 0x1041, 0x0200, 0);
+    d->fn->read = device_read;
+    d->fn->write = device_write;
+    d->fn->context = d;
+    pci_bus_set_bar(d->fn, VIRTIO_DEVICE_BAR, 4, VIRTIO_DEVICE_BAR_SIZE, bar_addr);
 }
 
 void virtio_device_fini(struct virtio_device *d) {
@@ -270,5 +283,7 @@ void virtio_device_add_caps(struct virtio_device *d) {
 }
 
 void virtio_device_add_msix(struct virtio_device *d, uint16_t entries) {
-    pci_msix_add(d->fn, &d->msix, VIRTIO_DEVICE_BAR, VIRTIO_DEVICE_MSIX, entries);
+    if (d->fn != NULL) {
+        pci_msix_add(d->fn, &d->msix, VIRTIO_DEVICE_BAR, VIRTIO_DEVICE_MSIX, entries);
+    }
 }

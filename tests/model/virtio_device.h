@@ -1,13 +1,14 @@
-/* A virtio-net device on the machine of pci_bus.h: the registers of 4.1.4, a receive, a transmit and a
- * control queue.
+/* A virtio-net device on the machine of pci_bus.h, on PCI with the registers of 4.1.4 or without it with
+ * those of 4.2.2: a receive, a transmit and a control queue.
  *
  * It keeps the device's rules, except where a test sets one of the faults below, and watches the
  * driver's: the first rule that was broken is kept in `violation`. The queues are played by
  * vq_device.h from the moment they are enabled.
  *
  * Sections are those of VIRTIO 1.2. Where it has its parts: virtio_device.c registers areas and
- * interrupts, virtio_device_common.c the common configuration, virtio_device_net.c features,
- * configuration and frames of section 5.1, virtio_device_ctrl.c the control queue. */
+ * interrupts, virtio_device_mmio.c the registers without PCI, virtio_device_common.c the common
+ * configuration, virtio_device_net.c features, configuration and frames of section 5.1,
+ * virtio_device_ctrl.c the control queue. */
 #ifndef TESTS_MODEL_VIRTIO_DEVICE_H
 #define TESTS_MODEL_VIRTIO_DEVICE_H
 
@@ -101,8 +102,25 @@ struct virtio_device_ctrl {
     bool waits;           /* does nothing at a doorbell, only in virtio_device_ctrl_run() */
 };
 
+/* Where the device is without PCI, and what only such a one has. */
+struct virtio_device_mmio {
+    uint64_t base; /* 0: it is on PCI */
+    uint32_t size;
+    uint32_t magic, version, id; /* what these registers read */
+    unsigned known;              /* registers of those three that the driver has read, in order */
+    bool ready_read;             /* QueueReady, since the queue was selected */
+    uint8_t isr_told;            /* bits of InterruptStatus that the driver has read */
+    /* Faults and freedoms. */
+    uint32_t isr_undefined; /* bits of InterruptStatus beside the two */
+    uint32_t size_max_high; /* of QueueSizeMax, the upper 16 bits */
+    bool ready_stuck;       /* QueueReady reads 1, whatever happens */
+    bool event_at_ack;      /* the configuration changes just before the next acknowledgement */
+    bool as_qemu; /* takes each feature word above the first for the second, and has no QueueReset */
+};
+
 struct virtio_device {
-    struct pci_fn *fn;
+    struct pci_fn *fn; /* NULL: without PCI */
+    struct virtio_device_mmio mmio;
     struct virtio_device_area area[5]; /* by cfg_type; 0 is not used */
     uint32_t notify_multiplier;
     uint32_t offered[3], accepted[3];
@@ -141,13 +159,16 @@ struct virtio_device {
 /* Adds the function with one BAR at bar_addr, an offer of VERSION_1, MAC and STATUS, and queues of
  * 256 descriptors. The areas are set, but no capability tells of them yet. */
 void virtio_device_add(struct virtio_device *d, uint8_t dev, uint64_t bar_addr);
+/* The same without PCI, with its registers at base. */
+void virtio_device_add_mmio(struct virtio_device *d, uint64_t base);
+
 void virtio_device_fini(struct virtio_device *d);
 
 /* Appends the capability of one area, or of all four. */
 void virtio_device_add_cap(struct virtio_device *d, uint8_t cfg_type);
 void virtio_device_add_caps(struct virtio_device *d);
 
-/* Appends the MSI-X capability, with a table of so many entries. */
+/* Appends the MSI-X capability, with a table of so many entries. Nothing without PCI. */
 void virtio_device_add_msix(struct virtio_device *d, uint16_t entries);
 
 void virtio_device_offer(struct virtio_device *d, unsigned bit, bool on);

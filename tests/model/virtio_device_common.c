@@ -20,27 +20,6 @@ enum {
     ALL_HALVES = 0x3f,
 };
 
-/* Offsets in the common configuration structure (4.1.4.3). */
-enum {
-    DEVICE_FEATURE_SELECT = 0,
-    DEVICE_FEATURE = 4,
-    DRIVER_FEATURE_SELECT = 8,
-    DRIVER_FEATURE = 12,
-    CONFIG_MSIX_VECTOR = 16,
-    NUM_QUEUES = 18,
-    DEVICE_STATUS = 20,
-    CONFIG_GENERATION = 21,
-    QUEUE_SELECT = 22,
-    QUEUE_SIZE = 24,
-    QUEUE_MSIX_VECTOR = 26,
-    QUEUE_ENABLE = 28,
-    QUEUE_NOTIFY_OFF = 30,
-    QUEUE_DESC = 32,
-    QUEUE_NOTIF_CONFIG_DATA = 56,
-    QUEUE_RESET = 58,
-    ADMIN_QUEUE_INDEX = 60,
-};
-
 static bool rule(struct virtio_device *d, bool kept, const char *text) {
     return virtio_device_rule(d, kept, text);
 }

@@ -6,6 +6,7 @@
 
 #include "drivers/clock.h"
 #include "drivers/lapic.h"
+#include "drivers/virtio_mmio_find.h"
 #include "drivers/virtio_net.h"
 #include "lib/dma.h"
 #include "lib/err.h"
@@ -15,6 +16,7 @@
 #include "tests/unit/machine.h"
 #include "tests/unit/seam_irq.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -30,6 +32,19 @@ enum {
 #define FOR_LAYOUTS(layout)                                                                        \
     for (enum vq_layout layout = VQ_SPLIT; layout <= VQ_PACKED_IN_ORDER; layout++)
 
+/* The same tests for a device on PCI and for one without it. */
+#define RUN_ON_EACH_BUS(name, tests)                                                               \
+    (on_mmio = false, cmocka_run_group_tests_name(name, tests, NULL, NULL)) ||                     \
+        (on_mmio = true, cmocka_run_group_tests_name(name " without PCI", tests, NULL, NULL))
+
+/* In such a test: what only PCI has. */
+#define PCI_ONLY()                                                                                 \
+    if (on_mmio) {                                                                                 \
+        skip();                                                                                    \
+    }
+
+static bool on_mmio;
+static char mmio_words[64]; /* where devices without PCI are */
 static struct virtio_device dev, dev2;
 static struct net_dev *const nd = &net_devs[0];
 static struct config cfg;
@@ -73,6 +88,44 @@ static inline bool line_is_asserted(void) {
     return dev.isr != 0 || dev2.isr != 0;
 }
 
+enum { MMIO_ADDR = 0xc1000000, MMIO_SIZE = 512, MMIO_LINE = 5 };
+
+static inline void add_device(void) {
+    mmio_words[0] = '\0';
+    if (on_mmio) {
+        virtio_device_add_mmio(&dev, MMIO_ADDR);
+        snprintf(mmio_words, sizeof(mmio_words), "%d@%u:%d", MMIO_SIZE, (unsigned)MMIO_ADDR,
+                 MMIO_LINE);
+    } else {
+        virtio_device_add(&dev, 2, BAR_ADDR);
+        virtio_device_add_caps(&dev);
+    }
+}
+
+/* Its MAC address ends with 3. A legacy one cannot be driven. */
+static inline void add_second_device(bool legacy) {
+    if (on_mmio) {
+        virtio_device_add_mmio(&dev2, MMIO_ADDR + MMIO_SIZE);
+        dev2.config[5] = 3;
+        dev2.mmio.version = legacy ? 1 : 2;
+        const size_t used = strlen(mmio_words);
+        snprintf(mmio_words + used, sizeof(mmio_words) - used, ",%d@%u:%d", MMIO_SIZE,
+                 (unsigned)MMIO_ADDR + MMIO_SIZE, MMIO_LINE + 1);
+    } else {
+        virtio_device_add(&dev2, 3, 0);
+        if (!legacy) {
+            virtio_device_add_caps(&dev2);
+        }
+    }
+    give_memory(&dev2);
+}
+
+/* A queue that cannot be set up: its doorbell is out of reach, or without PCI, it is in use already. */
+static inline void break_set_up(unsigned queue, bool broken) {
+    dev.queue[queue].notify_off = broken ? 0xffff : (uint16_t)queue;
+    dev.mmio.ready_stuck = broken;
+}
+
 static inline int set_up(void **state) {
     (void)state;
     memory = aligned_alloc(4096, MEMORY);
@@ -81,8 +134,7 @@ static inline int set_up(void **state) {
     apic_init();
     lapic_init();
     seam_irq_init(line_is_asserted);
-    virtio_device_add(&dev, 2, BAR_ADDR);
-    virtio_device_add_caps(&dev);
+    add_device();
     give_memory(&dev);
     dev2 = (struct virtio_device){0};
     memset(net_devs, 0, sizeof(net_devs));
@@ -132,6 +184,7 @@ static inline void expect_no_violation(void) {
 static inline int probe(void) {
     const struct pci_windows windows = machine_windows();
     assert_int_equal(pci_init(&windows), ERR_OK);
+    assert_int_equal(virtio_mmio_find(mmio_words, 0xc0000000, 0x100000000), ERR_OK);
     const int err = net_probe(&cfg);
     expect_no_violation();
     return err;

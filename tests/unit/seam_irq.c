@@ -50,6 +50,21 @@ int irq_intx_enable(const struct pci_dev *pci) {
     return ERR_OK;
 }
 
+int irq_line_enable(const struct irq_line *line, const char *device) {
+    (void)device;
+    if (!seam_irq.has_intx) {
+        return ERR_ABSENT;
+    }
+    seam_irq.line_set = *line;
+    seam_irq.lines_enabled++;
+    return ERR_OK;
+}
+
+void irq_line_disable(const struct irq_line *line) {
+    (void)line;
+    seam_irq.lines_disabled++;
+}
+
 bool irq_intx_pending(void) {
     return wait_vector_count(WAIT_VECTOR_INTX) != seam_irq.acked;
 }

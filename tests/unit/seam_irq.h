@@ -1,5 +1,5 @@
 /* Stands in for drivers/irq.c: every test begins with all vectors, and may run out of them or have no
- * INTx line. Interrupts are counted as ring 0 does (boot/trap.c). */
+ * INTx line, nor another. Interrupts are counted as ring 0 does (boot/trap.c). */
 #ifndef TESTS_UNIT_SEAM_IRQ_H
 #define TESTS_UNIT_SEAM_IRQ_H
 
@@ -10,6 +10,8 @@ struct seam_irq {
     unsigned vectors_left;
     bool has_intx;
     unsigned intx_enabled; /* calls of irq_intx_enable() that went well */
+    unsigned lines_enabled, lines_disabled;
+    struct irq_line line_set; /* the last one that was enabled */
     unsigned acks;
     uint32_t acked;
     bool (*line)(void); /* is any function's line asserted? */

@@ -366,10 +366,25 @@ static void test_sources(void **state) {
     assert_int_equal(cfg.seconds, 0);
 }
 
+/* The one key that may be given several times. A later source begins a new list. */
+static void test_list(void **state) {
+    const struct config_source sources[] = {{"ringlet.cfg", "virtio_mmio.device=1 virtio_mmio.device=2"},
+                                            {NULL, "virtio_mmio.device=3 virtio_mmio.device=4"}};
+    char line[2048] = "";
+    (void)state;
+    assert_int_equal(config_parse_sources(&cfg, sources, 2, error, sizeof(error)), ERR_OK);
+    assert_string_equal(cfg.mmio_devices, "3,4");
+    for (unsigned i = 0; i < 32; i++) { /* 16 bytes each, with comma or zero: just fits */
+        strcat(line, " virtio_mmio.device=1M@0xfeb00000:1");
+    }
+    accept(line);
+    refuse(strcat(line, " virtio_mmio.device=1"), "virtio_mmio.device: longer than 511 characters");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_sources),
+        cmocka_unit_test(test_sources),         cmocka_unit_test(test_list),
         cmocka_unit_test(test_every_key),
         cmocka_unit_test(test_whitespace),      cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_choices),         cmocka_unit_test(test_words),

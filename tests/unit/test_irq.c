@@ -287,6 +287,55 @@ static void test_two_functions(void **state) {
     assert_null(pci_bus.violation);
 }
 
+/* Lines without PCI: inputs of both I/O APICs, which count on; edge or level, and the other polarity. */
+static void test_lines(void **state) {
+    for (unsigned i = 0; i < 4 * 2 * APIC_INPUTS; i++) {
+        const struct irq_line line = {
+            .gsi = i / 4,
+            .edge = i & 1,
+            .active_low = i & 2,
+        };
+        const uint64_t due = (uint64_t)APIC_ID << 56 | WAIT_VECTOR_INTX | (line.edge ? 0 : LEVEL) |
+                             (line.active_low ? 1u << 13 : 0);
+        set_up_irq(state);
+        assert_int_equal(irq_line_enable(&line, "0xd0000000"), ERR_OK);
+        for (unsigned k = 0; k < APIC_INPUTS; k++) {
+            assert_int_equal(apic.input[k], k == line.gsi ? due : MASKED);
+            assert_int_equal(apic.input2[k], k + APIC_INPUTS == line.gsi ? due : MASKED);
+        }
+        irq_line_disable(&line);
+        for (unsigned k = 0; k < APIC_INPUTS; k++) {
+            assert_true(apic.input[k] & MASKED && apic.input2[k] & MASKED);
+        }
+        assert_null(pci_bus.violation);
+    }
+}
+
+/* Inputs that no I/O APIC has, whichever of them are there. */
+static void test_no_such_input(void **state) {
+    static const struct {
+        bool first, second;
+        uint32_t gsi;
+    } cases[] = {
+        {true, true, 2 * APIC_INPUTS}, {true, true, UINT32_MAX}, {true, false, APIC_INPUTS},
+        {false, true, 0},              {false, true, 30},        {false, false, 5},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        const struct irq_line line = {.gsi = cases[i].gsi};
+        set_up_irq(state);
+        apic.ioapic_present = cases[i].first;
+        apic.ioapic2_present = cases[i].second;
+        capture_begin();
+        assert_int_equal(irq_line_enable(&line, "0xd0000000"), ERR_ABSENT);
+        expect_logged("irq 0xd0000000: no I/O APIC has an input");
+        irq_line_disable(&line);
+        for (unsigned k = 0; k < APIC_INPUTS; k++) {
+            assert_int_equal(apic.input[k] & apic.input2[k], MASKED);
+        }
+        assert_null(pci_bus.violation);
+    }
+}
+
 /* --- none ------------------------------------------------------------------------------------- */
 
 static void test_bad_pins(void **state) {
@@ -325,6 +374,7 @@ int main(void) {
         IRQ_CASE(test_local_apic),     IRQ_CASE(test_timer),     IRQ_CASE(test_vectors),
         IRQ_CASE(test_intx_ack),       IRQ_CASE(test_gsi),       IRQ_CASE(test_pc_routes),
         IRQ_CASE(test_microvm_one_ioapic), IRQ_CASE(test_two_functions),
+        IRQ_CASE(test_lines),          IRQ_CASE(test_no_such_input),
         IRQ_CASE(test_bad_pins),       IRQ_CASE(test_unknown_wiring), IRQ_CASE(test_no_ioapic),
     };
     return cmocka_run_group_tests_name("irq", tests, NULL, NULL);

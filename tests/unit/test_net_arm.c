@@ -310,5 +310,5 @@ int main(void) {
         NET_CASE(test_small_thresholds),  NET_CASE(test_broken_queues),
         NET_CASE(test_sleeping_loop),
     };
-    return cmocka_run_group_tests_name("net arm", tests, NULL, NULL);
+    return RUN_ON_EACH_BUS("net arm", tests);
 }

@@ -288,5 +288,5 @@ int main(void) {
         NET_CASE(test_doorbells),      NET_CASE(test_refused_frames),
         NET_CASE(test_occupancy),      NET_CASE(test_times_of_want),
     };
-    return cmocka_run_group_tests_name("net bursts", tests, NULL, NULL);
+    return RUN_ON_EACH_BUS("net bursts", tests);
 }

@@ -113,9 +113,7 @@ static void test_mac_list(void **state) {
     for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
         again(state);
         offer_ctrl();
-        virtio_device_add(&dev2, 3, 0);
-        virtio_device_add_caps(&dev2);
-        give_memory(&dev2);
+        add_second_device(false);
         memcpy(dev2.offered, dev.offered, sizeof(dev.offered));
         strcpy(cfg.mac, cases[i].list);
         const int err = probe();
@@ -310,5 +308,5 @@ int main(void) {
         NET_CASE(test_announce),
         NET_CASE(test_announce_needs_its_feature),
     };
-    return cmocka_run_group_tests_name("net control queue", tests, NULL, NULL);
+    return RUN_ON_EACH_BUS("net control queue", tests);
 }

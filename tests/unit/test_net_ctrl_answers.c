@@ -295,5 +295,5 @@ int main(void) {
         NET_CASE(test_announced_while_down),
         NET_CASE(test_announced_without_queue),
     };
-    return cmocka_run_group_tests_name("net control queue, answers", tests, NULL, NULL);
+    return RUN_ON_EACH_BUS("net control queue, answers", tests);
 }

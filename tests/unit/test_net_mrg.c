@@ -365,5 +365,5 @@ int main(void) {
         NET_CASE(test_impossible_counts),     NET_CASE(test_wrong_counts),
         NET_CASE(test_reset_in_the_middle),   NET_CASE(test_count_changes_under_the_reader),
     };
-    return cmocka_run_group_tests_name("net merged buffers", tests, NULL, NULL);
+    return RUN_ON_EACH_BUS("net merged buffers", tests);
 }

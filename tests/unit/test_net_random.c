@@ -296,5 +296,5 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         NET_CASE(test_conservation),
     };
-    return cmocka_run_group_tests_name("net random", tests, NULL, NULL);
+    return RUN_ON_EACH_BUS("net random", tests);
 }

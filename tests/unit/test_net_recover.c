@@ -57,7 +57,7 @@ static void test_queue_reset(void **state) {
         assert_int_equal(nd->tx.stats.resets, queue == TX);
         assert_int_equal(dev.queue[queue].resets, 1);
         assert_int_equal(dev.queue[!queue].resets, 0);
-        assert_int_equal(dev.queue[queue].vector, queue);
+        assert_int_equal(dev.queue[queue].vector, on_mmio ? VIRTIO_DEVICE_NO_VECTOR : queue);
         assert_int_equal(lost_count, queue == TX ? 21 : 0);
         assert_int_equal(nd->tx.stats.drop_reset, lost_count);
         assert_int_equal(nd->rx.vq.device_errors + nd->tx.vq.device_errors, 1);
@@ -131,10 +131,11 @@ static void test_queue_reset_fails(void **state) {
             dev.queue_reset_reads = UINT_MAX;
             break;
         case 1:
-            dev.queue[queue].notify_off = 0xffff;
+            break_set_up(queue, true);
             break;
         default:
             dev.vectors_refused = (uint8_t)(1u << queue);
+            dev.mmio.ready_stuck = true;
         }
         const uint64_t before = now_us;
         assert_int_equal(service(), NET_CHANGED);
@@ -144,7 +145,7 @@ static void test_queue_reset_fails(void **state) {
         assert_int_equal(lost_count, 5);
         expect_no_violation();
         dev.queue_reset_reads = 0;
-        dev.queue[queue].notify_off = (uint16_t)queue;
+        break_set_up(queue, false);
         dev.vectors_refused = 0;
         next_service();
         expect_traffic();
@@ -379,5 +380,5 @@ int main(void) {
         NET_CASE(test_no_link_at_boot),
         NET_CASE(test_link_comes_back),
     };
-    return cmocka_run_group_tests_name("net recovery", tests, NULL, NULL);
+    return RUN_ON_EACH_BUS("net recovery", tests);
 }

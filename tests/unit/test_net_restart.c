@@ -59,7 +59,7 @@ static void test_restart_is_tried_again(void **state) {
         dev.status |= VIRTIO_STATUS_NEEDS_RESET;
         dev.refuse_features = which == 0;
         dev.reset_reads = which == 1 ? UINT_MAX : 0;
-        dev.queue[TX].notify_off = which == 2 ? 0xffff : TX;
+        break_set_up(TX, which == 2);
         dev.offered[1] = which == 3 ? 0 : dev.offered[1];
         for (unsigned i = 0; i < 3; i++) {
             struct pktbuf *bufs[4];
@@ -70,7 +70,7 @@ static void test_restart_is_tried_again(void **state) {
         }
         dev.refuse_features = false;
         dev.reset_reads = 0;
-        dev.queue[TX].notify_off = TX;
+        break_set_up(TX, false);
         dev.offered[1] = which == 3 ? offered : dev.offered[1];
         assert_true(service());
         assert_int_equal(lost_count, 1);
@@ -145,5 +145,5 @@ int main(void) {
         NET_CASE(test_refill_while_down),
         NET_CASE(test_device_changes_over_a_restart),
     };
-    return cmocka_run_group_tests_name("net restart", tests, NULL, NULL);
+    return RUN_ON_EACH_BUS("net restart", tests);
 }

@@ -320,5 +320,5 @@ int main(void) {
         NET_CASE(test_doorbells),
         NET_CASE(test_same_addresses),
     };
-    return cmocka_run_group_tests_name("net transmit bursts", tests, NULL, NULL);
+    return RUN_ON_EACH_BUS("net transmit bursts", tests);
 }

@@ -6,7 +6,7 @@ static void test_no_host(void **state) {
     windows.ecam = 0;
     pci_bus.ports = false;
     assert_int_equal(init(), ERR_ABSENT);
-    expect_logged("no host bridge");
+    expect_no_error(); /* the caller knows whether it needs one */
     assert_int_equal(pci_dev_count, 0);
 }
 

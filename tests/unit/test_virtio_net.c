@@ -25,8 +25,10 @@ static void test_bring_up(void **state) {
         assert_true(b.in_len <= HDR + nd->pool.room);
     }
     assert_false(vq_device_fetch(&dev.queue[RX].ring, &b));
-    assert_non_null(strstr(capture_text, "{\"event\":\"device\",\"nic\":0,\"pci\":\"00:02.0\","
-                                         "\"mac\":\"52:54:00:12:34:02\",\"mtu\":1500,"
+    assert_non_null(strstr(capture_text, on_mmio ? "\"nic\":0,\"mmio\":\"0xc1000000\",\"mac\":"
+                                                 : "\"nic\":0,\"pci\":\"00:02.0\",\"mac\":"));
+    assert_non_null(strstr(capture_text, "{\"event\":\"device\",\"nic\":0,"));
+    assert_non_null(strstr(capture_text, "\"mac\":\"52:54:00:12:34:02\",\"mtu\":1500,"
                                          "\"link\":true,\"features\":["));
     expect_no_violation();
 }
@@ -102,17 +104,21 @@ static void test_failures(void **state) {
             dev.queue[TX].max = 0;
             break;
         case 3:
-            dev.queue[TX].notify_off = 0xffff;
+            break_set_up(TX, true);
             break;
         case 4: /* no room for the status field: mac only */
-            dev.fn->cfg[dev.fn->cap_last + 12] = 6;
+            if (on_mmio) {
+                strcpy(mmio_words, "262@0xc1000000:5");
+            } else {
+                dev.fn->cfg[dev.fn->cap_last + 12] = 6;
+            }
             break;
         case 5:
             dev.reset_reads = UINT_MAX;
             break;
         }
         assert_int_equal(probe(), ERR_ABSENT);
-        if (strstr(capture_text, "error: net0 00:02.0: ") == NULL) {
+        if (strstr(capture_text, on_mmio ? "error: net0 0xc1000000: " : "error: net0 00:02.0: ") == NULL) {
             fail_msg("failure %u gives no reason: %s", which, capture_text);
         }
         assert_int_equal(net_dev_count, 0);
@@ -184,11 +190,7 @@ static void test_two_devices(void **state) {
     for (unsigned broken = 0; broken < 3; broken++) {
         tear_down(state);
         set_up(state);
-        virtio_device_add(&dev2, 3, 0);
-        give_memory(&dev2);
-        if (broken != 1) {
-            virtio_device_add_caps(&dev2); /* 1: legacy-only */
-        }
+        add_second_device(broken == 1);
         dev.refuse_features = broken == 2;
         assert_int_equal(probe(), ERR_OK);
         assert_int_equal(net_dev_count, broken == 0 ? 2 : 1);
@@ -198,7 +200,7 @@ static void test_two_devices(void **state) {
             assert_true(net_devs[i].running);
         }
         if (broken == 1) {
-            expect_logged("legacy-only");
+            expect_logged(on_mmio ? "a legacy device" : "legacy-only");
         }
     }
     net_stop_all();
@@ -209,9 +211,7 @@ static void test_two_devices(void **state) {
 static void test_old_device_beside_a_good_one(void **state) {
     (void)state;
     virtio_device_offer(&dev, VIRTIO_F_VERSION_1, false);
-    virtio_device_add(&dev2, 3, 0);
-    virtio_device_add_caps(&dev2);
-    give_memory(&dev2);
+    add_second_device(false);
     assert_int_equal(probe(), ERR_OK);
     assert_int_equal(net_dev_count, 1);
     assert_int_equal(nd->mac[5], 3);
@@ -247,5 +247,5 @@ int main(void) {
         NET_CASE(test_old_device_beside_a_good_one),
         NET_CASE(test_counters),
     };
-    return cmocka_run_group_tests_name("virtio net", tests, NULL, NULL);
+    return RUN_ON_EACH_BUS("virtio net", tests);
 }

@@ -14,14 +14,14 @@ static void test_reset_waits_for_zero(void **state) {
         virtio_device_add_caps(&dev);
         assert_int_equal(find_areas(), ERR_OK);
         dev.reset_reads = delays[i];
-        assert_int_equal(virtio_pci_reset(&pci), ERR_OK);
+        assert_int_equal(virtio_dev_reset(&pci.dev), ERR_OK);
         assert_int_equal(dev.reset_reads, 0);
-        assert_int_equal(virtio_pci_status(&pci), 0);
+        assert_int_equal(virtio_dev_status(&pci.dev), 0);
         expect_no_violation(); /* no other access meanwhile */
     }
     dev.reset_reads = UINT_MAX;
     const uint64_t before = now_us;
-    assert_int_equal(virtio_pci_reset(&pci), ERR_TIMEOUT);
+    assert_int_equal(virtio_dev_reset(&pci.dev), ERR_TIMEOUT);
     assert_true(now_us - before >= 1000 * 1000 && now_us - before < 1500 * 1000);
     dev.reset_reads = 0;
 }
@@ -30,8 +30,8 @@ static void test_status_only_grows(void **state) {
     static const uint8_t expected[] = {0, 0x01, 0x03, 0x0b, 0x0f, 0x8f};
     (void)state;
     negotiate();
-    virtio_pci_add_status(&pci, VIRTIO_STATUS_DRIVER_OK);
-    virtio_pci_add_status(&pci, VIRTIO_STATUS_FAILED);
+    virtio_dev_add_status(&pci.dev, VIRTIO_STATUS_DRIVER_OK);
+    virtio_dev_add_status(&pci.dev, VIRTIO_STATUS_FAILED);
     assert_int_equal(dev.status_count, ARRAY_SIZE(expected));
     assert_memory_equal(dev.status_log, expected, sizeof(expected));
     expect_no_violation();
@@ -46,12 +46,12 @@ static void test_features_in_all_words(void **state) {
     dev.offered[2] = 0x8765437e;
     virtio_device_add_caps(&dev);
     assert_int_equal(find_areas(), ERR_OK);
-    assert_int_equal(virtio_pci_reset(&pci), ERR_OK);
-    virtio_pci_add_status(&pci, VIRTIO_STATUS_ACKNOWLEDGE);
-    virtio_pci_add_status(&pci, VIRTIO_STATUS_DRIVER);
-    virtio_pci_read_offer(&pci);
-    assert_memory_equal(pci.offered.word, dev.offered, sizeof(dev.offered));
-    assert_int_equal(virtio_pci_accept(&pci, &accepted), ERR_OK);
+    assert_int_equal(virtio_dev_reset(&pci.dev), ERR_OK);
+    virtio_dev_add_status(&pci.dev, VIRTIO_STATUS_ACKNOWLEDGE);
+    virtio_dev_add_status(&pci.dev, VIRTIO_STATUS_DRIVER);
+    virtio_dev_read_offer(&pci.dev);
+    assert_memory_equal(pci.dev.offered.word, dev.offered, sizeof(dev.offered));
+    assert_int_equal(virtio_dev_accept(&pci.dev, &accepted), ERR_OK);
     assert_memory_equal(dev.accepted, accepted.word, sizeof(accepted.word));
     assert_int_equal(dev.status, 0x0b);
     expect_no_violation();
@@ -62,11 +62,11 @@ static void test_features_refused(void **state) {
     (void)state;
     virtio_device_add_caps(&dev);
     assert_int_equal(find_areas(), ERR_OK);
-    assert_int_equal(virtio_pci_reset(&pci), ERR_OK);
-    virtio_pci_add_status(&pci, VIRTIO_STATUS_ACKNOWLEDGE);
-    virtio_pci_add_status(&pci, VIRTIO_STATUS_DRIVER);
+    assert_int_equal(virtio_dev_reset(&pci.dev), ERR_OK);
+    virtio_dev_add_status(&pci.dev, VIRTIO_STATUS_ACKNOWLEDGE);
+    virtio_dev_add_status(&pci.dev, VIRTIO_STATUS_DRIVER);
     dev.refuse_features = true;
-    assert_int_equal(virtio_pci_accept(&pci, &accepted), ERR_DEVICE);
+    assert_int_equal(virtio_dev_accept(&pci.dev, &accepted), ERR_DEVICE);
     expect_no_violation();
 }
 
@@ -131,13 +131,13 @@ static void init_queue(struct vq *q, uint16_t num, void **memory, struct vq_slot
                    .layout = VQ_SPLIT, .num = num, .memory = *memory, .slots = *slots});
 }
 
-static int enable(uint16_t index, uint16_t num, struct virtio_pci_doorbell *doorbell) {
+static int enable(uint16_t index, uint16_t num, struct virtio_doorbell *doorbell) {
     void *memory;
     struct vq_slot *slots;
     struct vq q;
     init_queue(&q, num, &memory, &slots);
     const struct vq_areas areas = vq_areas(VQ_SPLIT, num);
-    const int err = virtio_pci_queue_enable(&pci, index, &q, memory, VIRTIO_MSI_NO_VECTOR, doorbell);
+    const int err = virtio_dev_queue_enable(&pci.dev, index, &q, memory, VIRTIO_MSI_NO_VECTOR, doorbell);
     const struct virtio_device_queue *dq = &dev.queue[index];
     if (err == ERR_OK) {
         const uint64_t base = (uintptr_t)memory;
@@ -159,15 +159,15 @@ static void test_queue_sizes(void **state) {
     dev.queue[1].max = 1024;
     dev.queue[2].max = 0;
     negotiate();
-    assert_int_equal(virtio_pci_queue_max(&pci, 0), 256);
-    assert_int_equal(virtio_pci_queue_max(&pci, 1), 1024);
-    assert_int_equal(virtio_pci_queue_max(&pci, 2), 0);  /* not available */
-    assert_int_equal(virtio_pci_queue_max(&pci, 77), 0); /* beyond num_queues */
+    assert_int_equal(virtio_dev_queue_max(&pci.dev, 0), 256);
+    assert_int_equal(virtio_dev_queue_max(&pci.dev, 1), 1024);
+    assert_int_equal(virtio_dev_queue_max(&pci.dev, 2), 0);  /* not available */
+    assert_int_equal(virtio_dev_queue_max(&pci.dev, 77), 0); /* beyond num_queues */
     expect_no_violation();
 }
 
 static void test_queue_enable(void **state) {
-    struct virtio_pci_doorbell doorbell;
+    struct virtio_doorbell doorbell;
     (void)state;
     negotiate();
     assert_int_equal(enable(0, 256, &doorbell), ERR_OK);
@@ -180,7 +180,7 @@ static void test_queue_enable(void **state) {
 static void test_doorbell_address(void **state) {
     static const uint32_t multipliers[] = {0, 2, 4, 4096};
     for (unsigned i = 0; i < ARRAY_SIZE(multipliers); i++) {
-        struct virtio_pci_doorbell doorbell[2];
+        struct virtio_doorbell doorbell[2];
         set_up(state);
         dev.notify_multiplier = multipliers[i];
         dev.queue[0].notify_off = 3;
@@ -191,10 +191,10 @@ static void test_doorbell_address(void **state) {
             assert_int_equal(doorbell[n].addr,
                              BAR_ADDR + 0x3000 + dev.queue[n].notify_off * multipliers[i]);
         }
-        virtio_pci_add_status(&pci, VIRTIO_STATUS_DRIVER_OK);
-        virtio_pci_ring(&doorbell[1], 0);
-        virtio_pci_ring(&doorbell[1], 0);
-        virtio_pci_ring(&doorbell[0], 0);
+        virtio_dev_add_status(&pci.dev, VIRTIO_STATUS_DRIVER_OK);
+        virtio_dev_ring(&doorbell[1], 0);
+        virtio_dev_ring(&doorbell[1], 0);
+        virtio_dev_ring(&doorbell[0], 0);
         assert_int_equal(dev.queue[0].doorbells, 1);
         assert_int_equal(dev.queue[1].doorbells, 2);
         expect_no_violation();
@@ -202,14 +202,14 @@ static void test_doorbell_address(void **state) {
 }
 
 static void test_doorbell_in_ports(void **state) {
-    struct virtio_pci_doorbell doorbell;
+    struct virtio_doorbell doorbell;
     (void)state;
     pci_bus_set_bar(dev.fn, 0, 1, 64, 0xc100);
     dev.area[2] = (struct virtio_device_area){.bar = 0, .off = 8, .len = 56};
     negotiate();
     assert_int_equal(enable(1, 4, &doorbell), ERR_OK);
-    virtio_pci_add_status(&pci, VIRTIO_STATUS_DRIVER_OK);
-    virtio_pci_ring(&doorbell, 0);
+    virtio_dev_add_status(&pci.dev, VIRTIO_STATUS_DRIVER_OK);
+    virtio_dev_ring(&doorbell, 0);
     assert_int_equal(dev.queue[1].doorbells, 1);
     expect_no_violation();
 }
@@ -231,7 +231,7 @@ static void test_doorbell_out_of_area(void **state) {
         {0, 0xffffffff, 2, ERR_OK},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct virtio_pci_doorbell doorbell;
+        struct virtio_doorbell doorbell;
         set_up(state);
         dev.queue[1].notify_off = cases[i].off;
         dev.notify_multiplier = cases[i].multiplier;
@@ -254,11 +254,11 @@ static void test_config_widths(void **state) {
     dev.config[10] = 0x05;
     dev.config[11] = 0xdc;
     negotiate();
-    assert_int_equal(virtio_pci_config(&pci, 0, 1, 6, mac), ERR_OK);
+    assert_int_equal(virtio_dev_config(&pci.dev, 0, 1, 6, mac), ERR_OK);
     assert_memory_equal(mac, dev.config, 6);
-    assert_int_equal(virtio_pci_config(&pci, 6, 2, 1, &status), ERR_OK);
+    assert_int_equal(virtio_dev_config(&pci.dev, 6, 2, 1, &status), ERR_OK);
     assert_int_equal(status, 0x1234);
-    assert_int_equal(virtio_pci_config(&pci, 10, 2, 1, &mtu), ERR_OK);
+    assert_int_equal(virtio_dev_config(&pci.dev, 10, 2, 1, &mtu), ERR_OK);
     assert_int_equal(mtu, 0xdc05);
     expect_no_violation();
 }
@@ -271,8 +271,8 @@ static void test_config_too_small(void **state) {
         set_up(state);
         dev.area[4].len = lens[i];
         negotiate();
-        assert_int_equal(virtio_pci_config(&pci, 0, 1, 6, mac), lens[i] < 6 ? ERR_DEVICE : ERR_OK);
-        assert_int_equal(virtio_pci_config(&pci, 6, 2, 1, &status),
+        assert_int_equal(virtio_dev_config(&pci.dev, 0, 1, 6, mac), lens[i] < 6 ? ERR_DEVICE : ERR_OK);
+        assert_int_equal(virtio_dev_config(&pci.dev, 6, 2, 1, &status),
                          lens[i] < 8 ? ERR_DEVICE : ERR_OK);
         expect_no_violation();
     }
@@ -298,7 +298,7 @@ static void test_config_is_of_one_generation(void **state) {
         dev.on_config_read = change_mac;
         changes_left = changes[i];
         negotiate();
-        assert_int_equal(virtio_pci_config(&pci, 0, 1, 6, mac), ERR_OK);
+        assert_int_equal(virtio_dev_config(&pci.dev, 0, 1, 6, mac), ERR_OK);
         assert_int_equal(changes_left, 0);
         assert_memory_equal(mac, dev.config, 6);
         expect_no_violation();
@@ -311,7 +311,7 @@ static void test_config_never_settles(void **state) {
     dev.on_config_read = change_mac;
     changes_left = UINT_MAX;
     negotiate();
-    assert_int_equal(virtio_pci_config(&pci, 0, 1, 6, mac), ERR_DEVICE);
+    assert_int_equal(virtio_dev_config(&pci.dev, 0, 1, 6, mac), ERR_DEVICE);
     assert_true(UINT_MAX - changes_left < 1000); /* it gave up in reasonable time */
     expect_no_violation();
 }

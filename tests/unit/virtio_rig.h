@@ -60,10 +60,10 @@ static inline void negotiate(void) {
     const struct virtio_features accepted = {.word = {[1] = 1}};
     virtio_device_add_caps(&dev);
     assert_int_equal(find_areas(), ERR_OK);
-    assert_int_equal(virtio_pci_reset(&pci), ERR_OK);
-    virtio_pci_add_status(&pci, VIRTIO_STATUS_ACKNOWLEDGE);
-    virtio_pci_add_status(&pci, VIRTIO_STATUS_DRIVER);
-    assert_int_equal(virtio_pci_accept(&pci, &accepted), ERR_OK);
+    assert_int_equal(virtio_dev_reset(&pci.dev), ERR_OK);
+    virtio_dev_add_status(&pci.dev, VIRTIO_STATUS_ACKNOWLEDGE);
+    virtio_dev_add_status(&pci.dev, VIRTIO_STATUS_DRIVER);
+    assert_int_equal(virtio_dev_accept(&pci.dev, &accepted), ERR_OK);
 }
 
 #endif
