@@ -87,7 +87,8 @@ $(B)/net/status_page.o: net/status.html
 # A position-independent program made with GNU-EFI, which holds the kernel's file. It lies wherever firmware
 # puts it (-fpic), and firmware takes interrupts on its stack (-mno-red-zone).
 UEFI_SRC := boot/uefi_enter.S boot/uefi_jump.c boot/uefi.c boot/config_sources.c boot/load_options.c boot/memory.c \
-	drivers/acpi.c drivers/clock.c drivers/fw_cfg.c lib/config.c lib/log.c lib/newlib_stubs.c lib/smbios.c
+	drivers/acpi.c drivers/clock.c drivers/fw_cfg.c lib/config.c lib/config_keys.c lib/log.c \
+	lib/newlib_stubs.c lib/smbios.c
 UEFI_OBJ := $(patsubst %,$(B)/uefi/%.o,$(basename $(UEFI_SRC)))
 UEFI_CFLAGS := $(filter-out -fno-pic -fno-pie,$(CFLAGS)) -fpic -fvisibility=hidden -fshort-wchar \
 	-mno-red-zone -maccumulate-outgoing-args -DGNU_EFI_USE_MS_ABI -isystem /usr/include/efi \
@@ -157,8 +158,9 @@ irq_rig := $(pci_rig) tests/model/apic.c drivers/irq.c drivers/lapic.c drivers/m
 virtio_rig := $(pci_rig) $(wildcard tests/model/virtio_device*.c) $(MODEL_VQ) drivers/virtio_dev.c \
 	drivers/virtio_pci.c drivers/virtio_mmio.c drivers/virtio_features.c drivers/vq.c
 net_rig := $(virtio_rig) drivers/virtio_net.c $(wildcard drivers/net_*.c) drivers/virtio_mmio_find.c \
-	drivers/acpi.c drivers/acpi_mmio.c drivers/msix.c drivers/lapic.c tests/model/apic.c tests/unit/seam_irq.c lib/wait.c lib/config.c lib/dma.c \
-	lib/json.c lib/mac.c lib/pktbuf.c
+	drivers/acpi.c drivers/acpi_mmio.c drivers/msix.c drivers/lapic.c tests/model/apic.c \
+	tests/unit/seam_irq.c lib/wait.c lib/config.c lib/config_keys.c lib/dma.c lib/json.c lib/mac.c \
+	lib/pktbuf.c
 UNIT_test_vq := $(vq_rig)
 UNIT_test_vq_random := $(vq_rig)
 UNIT_test_vq_in_order := $(vq_rig)
@@ -174,7 +176,7 @@ UNIT_test_vq_order_packed := tests/unit/seam_ring_mem.c drivers/vq.c
 UNIT_test_vq_device := $(MODEL_VQ)
 UNIT_test_vq_device_rules := $(MODEL_VQ)
 UNIT_test_vq_device_packed := $(MODEL_VQ)
-UNIT_test_config := lib/config.c
+UNIT_test_config := lib/config.c lib/config_keys.c
 UNIT_test_load_options := boot/load_options.c
 UNIT_test_memory := boot/memory.c
 UNIT_test_json := lib/json.c lib/log.c
@@ -189,7 +191,8 @@ UNIT_test_config_sources := tests/model/fw_cfg.c drivers/fw_cfg.c drivers/acpi.c
 UNIT_test_fwd := net/fwd.c
 UNIT_test_fwd_echo := net/fwd.c
 UNIT_test_csum_offload := net/csum_offload.c net/checksum.c
-gen_rig := net/gen_text.c net/gen_rate.c net/gen_spec.c net/stamp.c lib/mac.c lib/log.c lib/config.c
+gen_rig := net/gen_text.c net/gen_rate.c net/gen_spec.c net/stamp.c lib/mac.c lib/log.c \
+	lib/config.c lib/config_keys.c
 UNIT_test_stamp := net/stamp.c
 UNIT_test_gen_spec := $(gen_rig)
 UNIT_test_gen_stream := $(gen_rig) net/gen_stream.c

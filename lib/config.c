@@ -1,4 +1,4 @@
-#include "lib/config.h"
+#include "lib/config_keys.h"
 
 #include "lib/assert.h"
 #include "lib/err.h"
@@ -6,159 +6,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-struct config_choice {
-    const char *name;
-    uint32_t value;
-};
-
-enum config_type { CONFIG_CHOICE, CONFIG_NUMBER, CONFIG_NUMBER64, CONFIG_TEXT, CONFIG_LIST };
-
-struct config_key {
-    const char *name;
-    enum config_type type;
-    size_t offset;
-    size_t size; /* of the text, zero included */
-    const struct config_choice *choices;
-    uint64_t min, max;
-    uint32_t app_mask; /* the workloads that know this key; a name may stand for two keys */
-};
-
-static const struct config_choice config_apps[] = {
-    {"echo", CONFIG_APP_ECHO},
-    {"ping", CONFIG_APP_PING},
-    {"fwd", CONFIG_APP_FWD},
-    {"gen", CONFIG_APP_GEN},
-    {"sink", CONFIG_APP_SINK},
-    {"crash-test", CONFIG_APP_CRASH_TEST},
-    {NULL, 0},
-};
-
-static const struct config_choice config_rings[] = {
-    {"auto", CONFIG_RING_AUTO},
-    {"split", CONFIG_RING_SPLIT},
-    {"packed", CONFIG_RING_PACKED},
-    {NULL, 0},
-};
-
-static const struct config_choice config_modes[] = {
-    {"poll", CONFIG_MODE_POLL},
-    {"irq", CONFIG_MODE_IRQ},
-    {"adaptive", CONFIG_MODE_ADAPTIVE},
-    {NULL, 0},
-};
-
-static const struct config_choice config_protos[] = {
-    {"icmp", CONFIG_PROTO_ICMP},
-    {"udp", CONFIG_PROTO_UDP},
-    {"tcp", CONFIG_PROTO_TCP},
-    {NULL, 0},
-};
-
-static const struct config_choice config_gen_protos[] = {
-    {"udp", CONFIG_PROTO_UDP},
-    {"tcp", CONFIG_PROTO_TCP},
-    {NULL, 0},
-};
-
-static const struct config_choice config_fwds[] = {
-    {"io", CONFIG_FWD_IO},
-    {"mac", CONFIG_FWD_MAC},
-    {"macswap", CONFIG_FWD_MACSWAP},
-    {"5tswap", CONFIG_FWD_5TSWAP},
-    {"icmpecho", CONFIG_FWD_ICMPECHO},
-    {NULL, 0},
-};
-
-static const struct config_choice config_pcis[] = {
-    {"auto", CONFIG_PCI_AUTO},
-    {"off", CONFIG_PCI_OFF},
-    {NULL, 0},
-};
-
-static const struct config_choice config_payloads[] = {
-    {"pattern", CONFIG_PAYLOAD_PATTERN},
-    {"fixed", CONFIG_PAYLOAD_FIXED},
-    {NULL, 0},
-};
-
-enum {
-    APPS_PING = 1 << CONFIG_APP_PING,
-    APPS_FWD = 1 << CONFIG_APP_FWD,
-    APPS_GEN = 1 << CONFIG_APP_GEN,
-    APPS_SINK = 1 << CONFIG_APP_SINK,
-    APPS_CRASH_TEST = 1 << CONFIG_APP_CRASH_TEST,
-    APPS_RAW = APPS_FWD | APPS_GEN | APPS_SINK,
-    APPS_ALL = APPS_RAW | APPS_PING | APPS_CRASH_TEST | 1 << CONFIG_APP_ECHO,
-};
-
-#define CHOICE(key, list, apps)                                                                    \
-    {#key, CONFIG_CHOICE, offsetof(struct config, key), 0, list, 0, 0, apps}
-#define NUMBER(key, min, max, apps)                                                                \
-    {#key, CONFIG_NUMBER, offsetof(struct config, key), 0, NULL, min, max, apps}
-#define NUMBER64(key, min, max, apps)                                                              \
-    {#key, CONFIG_NUMBER64, offsetof(struct config, key), 0, NULL, min, max, apps}
-#define TEXT_NAMED(name, key, apps)                                                                \
-    {name, CONFIG_TEXT, offsetof(struct config, key), sizeof(((struct config *)0)->key), NULL, 0,  \
-     0, apps}
-#define TEXT(key, apps) TEXT_NAMED(#key, key, apps)
-#define LIST_NAMED(name, key, apps)                                                                \
-    {name, CONFIG_LIST, offsetof(struct config, key), sizeof(((struct config *)0)->key), NULL, 0,  \
-     0, apps}
-
-static const struct config_key config_keys[] = {
-    CHOICE(app, config_apps, APPS_ALL),
-    CHOICE(ring, config_rings, APPS_ALL),
-    CHOICE(mode, config_modes, APPS_ALL),
-    NUMBER(intx, 0, 1, APPS_ALL),
-    NUMBER(idle_us, 0, 1000000, APPS_ALL),
-    NUMBER(queue, 1, 32768, APPS_ALL),
-    NUMBER(seconds, 0, 1000000, APPS_ALL),
-    NUMBER(stats, 0, 86400, APPS_ALL),
-    TEXT(ip, APPS_ALL),
-    TEXT(gw, APPS_ALL),
-    TEXT(ip6, APPS_ALL),
-    TEXT(features, APPS_ALL),
-    TEXT(mac, APPS_ALL),
-    NUMBER(vlan, 1, 4094, APPS_ALL),
-    TEXT(coalesce, APPS_ALL),
-    CHOICE(pci, config_pcis, APPS_ALL),
-    LIST_NAMED("virtio_mmio.device", mmio_devices, APPS_ALL),
-    TEXT(kind, APPS_CRASH_TEST),
-    TEXT(dst, APPS_PING | APPS_GEN),
-    CHOICE(proto, config_protos, APPS_PING),
-    CHOICE(proto, config_gen_protos, APPS_GEN),
-    NUMBER(port, 1, 65535, APPS_PING),
-    NUMBER(count, 0, 1000000000, APPS_PING),
-    NUMBER(size, 0, 65000, APPS_PING),
-    NUMBER(interval_us, 0, 10000000, APPS_PING),
-    NUMBER(timeout_ms, 1, 60000, APPS_PING),
-    NUMBER(burst, 1, 64, APPS_RAW),
-    NUMBER(steal_us, 1, 1000000, APPS_RAW),
-    CHOICE(fwd, config_fwds, APPS_FWD),
-    NUMBER(delay_cycles, 0, 10000000, APPS_FWD),
-    TEXT(dst_mac, APPS_FWD | APPS_GEN),
-    TEXT(rate, APPS_GEN),
-    TEXT(linerate, APPS_GEN),
-    TEXT(pace, APPS_GEN),
-    TEXT_NAMED("size", sizes, APPS_GEN),
-    TEXT(src, APPS_GEN),
-    TEXT(sport, APPS_GEN),
-    TEXT(dport, APPS_GEN),
-    TEXT(src_mac, APPS_GEN),
-    NUMBER(qinq, 1, 4094, APPS_GEN),
-    CHOICE(payload, config_payloads, APPS_GEN),
-    NUMBER(catchup, 0, 1000000, APPS_GEN),
-    NUMBER(rx, 0, 1, APPS_GEN),
-    NUMBER(drain_ms, 0, 60000, APPS_GEN),
-    NUMBER64(frames, 0, UINT64_MAX / 10 - 1, APPS_GEN | APPS_SINK),
-    NUMBER(flows, 1, 1 << 20, APPS_GEN | APPS_SINK),
-    NUMBER(seed, 0, UINT32_MAX, APPS_GEN | APPS_SINK),
-    NUMBER(check, 0, 1, APPS_GEN | APPS_SINK),
-    NUMBER(loss_ppm, 0, 1000000, APPS_GEN | APPS_SINK),
-};
-
-_Static_assert(ARRAY_SIZE(config_keys) <= 64, "config_parse() marks the keys seen in 64 bits");
 
 struct config_error {
     char *text;
@@ -256,7 +103,7 @@ static int config_word(struct config *cfg, char *word, uint64_t *seen, struct co
         return config_fail(error, "%s: not of the form key=value", word);
     }
     *equals = '\0';
-    for (size_t i = 0; i < ARRAY_SIZE(config_keys); i++) {
+    for (size_t i = 0; i < config_key_count; i++) {
         const struct config_key *key = &config_keys[i];
         if (strcmp(key->name, word) != 0) {
             continue;
@@ -294,41 +141,6 @@ static int config_check(const struct config *cfg, struct config_error *error) {
                            (unsigned)cfg->qinq);
     }
     return ERR_OK;
-}
-
-static void config_defaults(struct config *cfg, uint32_t app) {
-    *cfg = (struct config){
-        .app = app,
-        .ip = "dhcp",
-        .ip6 = "auto",
-        .idle_us = 100,
-        .port = 7,
-        .count = 10,
-        .size = 56,
-        .interval_us = 100000,
-        .timeout_ms = 1000,
-        .burst = 32,
-        .steal_us = 100,
-        .rate = "max",
-        .pace = "cbr",
-        .sizes = "64",
-        .sport = "49152",
-        .dport = "9",
-        .catchup = 1024,
-        .drain_ms = 200,
-        .seed = 1,
-        .loss_ppm = 1000000,
-    };
-    if (app == CONFIG_APP_GEN) {
-        cfg->proto = CONFIG_PROTO_UDP;
-    }
-    if (app == CONFIG_APP_SINK) {
-        cfg->flows = 65536;
-    }
-    if (config_is_raw(cfg)) { /* their frames shall be alone on the wire */
-        strcpy(cfg->ip, "off");
-        strcpy(cfg->ip6, "off");
-    }
 }
 
 enum { WORD_MAX = 288 };
@@ -398,26 +210,4 @@ int config_parse_sources(struct config *cfg, const struct config_source *sources
     }
     error.source = NULL;
     return err == ERR_OK ? config_check(cfg, &error) : err;
-}
-
-int config_parse(struct config *cfg, const char *cmdline, char *error_text, size_t error_size) {
-    const struct config_source source = {.text = cmdline};
-    return config_parse_sources(cfg, &source, 1, error_text, error_size);
-}
-
-static const char *config_choice_name(const struct config_choice *choices, uint32_t value) {
-    for (const struct config_choice *c = choices; c->name != NULL; c++) {
-        if (c->value == value) {
-            return c->name;
-        }
-    }
-    return "?";
-}
-
-const char *config_app_name(uint32_t app) {
-    return config_choice_name(config_apps, app);
-}
-
-const char *config_mode_name(uint32_t mode) {
-    return config_choice_name(config_modes, mode);
 }

@@ -112,9 +112,6 @@ enum { CONFIG_SOURCES_MAX = 8 };
 int config_parse_sources(struct config *cfg, const struct config_source *sources, unsigned count,
                          char *error, size_t error_size);
 
-/* The same with the words of a command line only. */
-int config_parse(struct config *cfg, const char *cmdline, char *error, size_t error_size);
-
 const char *config_app_name(uint32_t app);
 const char *config_mode_name(uint32_t mode);
 

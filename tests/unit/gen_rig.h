@@ -3,9 +3,9 @@
 #ifndef TESTS_UNIT_GEN_RIG_H
 #define TESTS_UNIT_GEN_RIG_H
 
+#include "tests/unit/config_line.h"
 #include "tests/unit/unit.h"
 
-#include "lib/config.h"
 #include "lib/err.h"
 #include "net/gen_stream.h"
 

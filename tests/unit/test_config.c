@@ -1,7 +1,7 @@
 /* The command line. Whatever is wrong with it gives one clear sentence, never a silent default. */
+#include "tests/unit/config_line.h"
 #include "tests/unit/unit.h"
 
-#include "lib/config.h"
 #include "lib/err.h"
 
 #include <stdio.h>

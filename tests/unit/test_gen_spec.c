@@ -1,7 +1,7 @@
 /* The values of app=gen. Whatever is wrong with them gives one line that names the key. */
 #include "tests/unit/capture.h"
+#include "tests/unit/config_line.h"
 
-#include "lib/config.h"
 #include "lib/err.h"
 #include "net/gen_spec.h"
 #include "net/gen_text.h"
