@@ -57,7 +57,7 @@ def network(text, nics, port_base):
 
 
 class Network:
-    """What all networks answer. Itself: no network."""
+    """What all networks answer. Itself: no network. In a `with` statement it is there."""
 
     namespace = None  # name of the network namespace that QEMU runs in
 
@@ -65,10 +65,21 @@ class Network:
         self.nics = nics
 
     def __enter__(self):
+        try:
+            self._make()
+        except BaseException:
+            self._remove()
+            raise
         return self
 
     def __exit__(self, *_):
-        pass
+        self._remove()
+
+    def _make(self):
+        """Makes what the network needs."""
+
+    def _remove(self):
+        """Takes away what was made, even if that is not all."""
 
     def check(self):
         """Raises Failure when this machine cannot have it."""
@@ -102,7 +113,7 @@ class UserNet(Network):
         self._reservations = contextlib.ExitStack()
         self.port_base = self._pick(port_base)
 
-    def __exit__(self, *_):
+    def _remove(self):
         self._reservations.close()
 
     def netdev(self, i):
@@ -157,18 +168,6 @@ class TapNamespace(Network):
         super().__init__(nics)
         self.namespace = f"ringlet-{os.getpid()}"
 
-    def __enter__(self):
-        try:
-            run_checked(["ip", "netns", "add", self.namespace])
-            self._configure()
-        except BaseException:
-            self._remove()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self._remove()
-
     def check(self):
         check_root("tap", "makes a network namespace")
         if not os.path.exists("/dev/net/tun"):
@@ -186,7 +185,8 @@ class TapNamespace(Network):
         # in a plain chroot.
         return ["nsenter", f"--net=/run/netns/{self.namespace}", *words]
 
-    def _configure(self):
+    def _make(self):
+        run_checked(["ip", "netns", "add", self.namespace])
         self._ip("link", "set", "lo", "up")
         for i in range(self.nics):
             tap = f"rl{i}"
@@ -240,19 +240,11 @@ class BridgePorts(SharedNet):
         self._taps = [f"rl{os.getpid()}n{i}" for i in range(nics)]
         self._made = []
 
-    def __enter__(self):
-        try:
-            for tap in self._taps:
-                run_checked(["ip", "tuntap", "add", "dev", tap, "mode", "tap"])
-                self._made.append(tap)
-                run_checked(["ip", "link", "set", tap, "master", self._bridge, "up"])
-        except BaseException:
-            self._remove()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self._remove()
+    def _make(self):
+        for tap in self._taps:
+            run_checked(["ip", "tuntap", "add", "dev", tap, "mode", "tap"])
+            self._made.append(tap)
+            run_checked(["ip", "link", "set", tap, "master", self._bridge, "up"])
 
     def check(self):
         check_root("bridge:NAME", "makes a tap")

@@ -6,11 +6,11 @@ from frames import mac_bytes, ethernet
 from networks import UserNet
 from test_config import expect_refusal
 from test_fwd import Lab
-from test_modes import check_link, check_traffic, result_of
-from test_recovery import RX, Ring, Stream, answers_once, check_recovery, check_reset, quiet_guest
-from test_recovery import bad_id, packed_next, packed_used, split_next, split_used
+from test_modes import check_link, check_traffic, ping_in_turn, result_of
+from test_recovery import RX, Ring, Stream, bad_id, check_recovery, check_reset, packed_next
+from test_recovery import packed_used, quiet_guest, split_next, split_used, take_room
 from test_state import queues
-from traffic import Pinger, pattern, udp_answers
+from traffic import pattern, udp_answers
 
 MACHINES = ["microvm-mmio", "microvm-words"]
 LAYOUTS = ["packed=off", "packed=on", "packed=off,event_idx=off", "packed=on,event_idx=off"]
@@ -81,12 +81,7 @@ def two_nics(t, machine, mode):
                     namespace=ns)
     guest.wait_ready()
     no_devices_on_pci(guest, 2)
-    pingers = [t.stack.enter_context(Pinger(ns, tap.guest)) for tap in taps]
-    for pinger in pingers:
-        pinger.answers()
-    for seed in range(100):
-        for pinger in pingers:
-            pinger.ping(pattern(1000, seed))
+    ping_in_turn(t, ns, taps)
     for nic in result_of(guest)["nics"]:
         assert (nic["rx"]["interrupts"] > 0) == (mode == "irq"), nic
 
@@ -128,13 +123,7 @@ def needs_reset(t, mode):
     """QEMU's device gives up and says so: as recovery/device_needs_reset."""
     debugger = Debugger(t)
     guest = quiet_guest(t, "", debugger, f"mode={mode} features=-mrg_rxbuf", machine="microvm-words")
-    stream = Stream(t, guest)
-    with debugger:
-        ring = Ring(guest, debugger, RX)
-        ring.put_descriptors([[addr, 0, *rest] for addr, _, *rest in ring.descriptors()])
-    with Pinger(guest.ns, guest.ip, limit=0.2) as pinger:
-        assert not answers_once(pinger), "a device without buffers receives"
-    check_recovery(guest, stream, device_errors=0)
+    take_room(guest, debugger, Stream(t, guest))
 
 
 # ---- Discovery ----

@@ -85,13 +85,17 @@ def shared(t, mode):
     words = "ip=" + ",".join(f"{tap.guest}/24" for tap in taps)
     guest = t.guest(f"{words} mode={mode} stats=1", [(tap, None) for tap in taps], namespace=ns)
     guest.wait_ready()
+    ping_in_turn(t, ns, taps)
+    assert all(nic["rx"]["interrupts"] > 0 for nic in result_of(guest)["nics"])
+
+
+def ping_in_turn(t, ns, taps):
     pingers = [t.stack.enter_context(Pinger(ns, tap.guest)) for tap in taps]
     for pinger in pingers:
         pinger.answers()
     for seed in range(100):
         for pinger in pingers:
             pinger.ping(pattern(1000, seed))
-    assert all(nic["rx"]["interrupts"] > 0 for nic in result_of(guest)["nics"])
 
 
 def check_link(guest):

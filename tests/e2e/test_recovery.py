@@ -121,7 +121,10 @@ def device_needs_reset(t, nic, mode):
     MRG_RXBUF it would wait for more buffers instead."""
     debugger = Debugger(t)
     guest = quiet_guest(t, nic, debugger, f"mode={mode} features=-mrg_rxbuf")
-    stream = Stream(t, guest)
+    take_room(guest, debugger, Stream(t, guest))
+
+
+def take_room(guest, debugger, stream):
     with debugger:
         ring = Ring(guest, debugger, RX)
         ring.put_descriptors([[addr, 0, *rest] for addr, _, *rest in ring.descriptors()])
