@@ -41,11 +41,12 @@ LAYOUTS = {"split": ("packed=off", "packed_vq=0"), "packed": ("packed=on", "pack
 FIRST_SOURCE = ipaddress.IPv4Address("10.0.0.1")
 
 # A measurement is good when, before and after, a cache line's way from core to core took at most
-# NEAR times as long as it ever did here, no part of it was slower than STEADY of the fastest part,
-# and others or the hypervisor took at most OTHERS percent of a core.
-NEAR, STEADY, OTHERS = 2, 0.8, 10
+# NEAR times as long as it ever did here, each core did a fixed piece of work in at most SLOW times the
+# least that it ever took, no part of it was slower than STEADY of the fastest part, and others or the
+# hypervisor took at most OTHERS percent of a core.
+NEAR, SLOW, STEADY, OTHERS = 2, 1.2, 0.8, 10
 FIRST_LOOKS = 10  # at the way from core to core, to know what it is at best
-NEAR_LIMIT = 15  # seconds to wait for the cores to come near
+NEAR_LIMIT = 15  # seconds to wait for the cores to come near and to have no neighbour
 
 # DPDK's paths: options of net_virtio_user. The first two are measured with all sizes.
 DPDK_PATHS = {
@@ -114,6 +115,7 @@ class Benchmark:
         self.options, self.cores = options, cores
         self.runs, self.failures, self.commands = [], [], {}
         self.nearest = None  # nanoseconds from core to core and back, at best
+        self.fastest = None  # nanoseconds of the fixed piece of work, at best
 
     def about(self):
         options = self.options
@@ -122,7 +124,7 @@ class Benchmark:
                 "cpu_flags": cpu_flags(), "kernel_options": kernel_options(),
                 "machine": platform.machine(), "rounds": options.rounds,
                 "seconds": options.seconds, "retries": options.retries, "near": NEAR,
-                "steady": STEADY, "others_max": OTHERS, "sizes": options.sizes,
+                "slow": SLOW, "steady": STEADY, "others_max": OTHERS, "sizes": options.sizes,
                 "directions": options.only,
                 "layouts": options.layouts, "ring": rig.RING, "memory": rig.MEMORY,
                 "mbufs": rig.MBUFS, "in_flight": rig.IN_FLIGHT, "hugepages": rig.HUGEPAGES,
@@ -155,43 +157,48 @@ class Benchmark:
     def _judge(self):
         """By what is known at the end: early on all may have been far."""
         for run in self.runs:
-            run["faults"] = self._faults(run, run["core_trips_ns"])
+            run["faults"] = self._faults(run)
 
     def one(self, key, row):
         """Measures until a measurement is good, or often enough. All go into the JSON file."""
         for attempt in range(1 + self.options.retries):
             print(" ".join(map(str, filter(None, key.values()))) + ":", end=" ", flush=True)
-            trips = [self._wait_near()]
+            before = self._wait_near()
             run = self._measure(row, key)
-            trips.append(self._core_trip())
+            after = self._core_trip()
             if run is None:
                 return
-            faults = self._faults(run, trips)
-            self.runs.append({**key, "attempt": attempt + 1, **run, "core_trips_ns": trips,
-                              "faults": faults})
-            print(report.one_line(run) + f", core to core {trips[0]}, {trips[1]} ns"
+            run["core_trips_ns"], run["core_work_ns"] = map(list, zip(before, after))
+            faults = self._faults(run)
+            self.runs.append({**key, "attempt": attempt + 1, **run, "faults": faults})
+            print(report.one_line(run) + ", core to core "
+                  + ", ".join(map(str, run["core_trips_ns"])) + " ns"
                   + (f" ({', '.join(faults)})" if faults else ""))
             if not faults:
                 return
 
     def _core_trip(self):
-        trip = rig.core_trip(self.cores)
+        trip, work = rig.core_trip(self.cores)
         self.nearest = min(trip, self.nearest or trip)
-        return trip
+        self.fastest = min(work, self.fastest or work)
+        return trip, work
 
     def _wait_near(self):
-        """A hypervisor that has put the two cores far from each other moves them again some day."""
+        """A hypervisor that has put the two cores far from each other, or beside somebody else's,
+        moves them again some day."""
         deadline = time.monotonic() + (NEAR_LIMIT if self.options.retries else 0)
         while True:
-            trip = self._core_trip()
-            if trip <= NEAR * self.nearest or time.monotonic() > deadline:
-                return trip
+            trip, work = self._core_trip()
+            good = trip <= NEAR * self.nearest and work <= SLOW * self.fastest
+            if good or time.monotonic() > deadline:
+                return trip, work
             time.sleep(0.5)
 
-    def _faults(self, run, trips):
+    def _faults(self, run):
         """Why a run does not show what the drivers can do, but what else went on."""
         slices = run["slices_pps"]
-        faults = {"far": max(trips) > NEAR * self.nearest,
+        faults = {"far": max(run["core_trips_ns"]) > NEAR * self.nearest,
+                  "slow": max(run["core_work_ns"]) > SLOW * self.fastest,
                   "unsteady": min(slices) < STEADY * max(slices),
                   "others": run["others"] > OTHERS, "stolen": run["stolen"] > OTHERS}
         return [name for name, found in faults.items() if found]

@@ -11,6 +11,7 @@ from bench_report import grouped, kept_notes, listed, number, read_json
 NOTES = ("<!-- notes: written by hand, kept by make bench -->", "<!-- end of notes -->")
 PATTERN = "stamp, payload"  # the generator's row with all that a frame can carry
 
+FAULTS = ("far", "slow", "unsteady", "others", "stolen")
 KEYS = ("direction", "size", "driver", "layout", "variant")
 DIRECTIONS = {"tx": "guest to host", "rx": "host to guest", "macswap": "loop of {} frames",
               "sink": "generator and sink in one guest"}
@@ -247,7 +248,7 @@ def setting(about, runs):
 
 def disturbances(about, runs):
     counts = {name: sum(name in run["faults"] for run in runs)
-              for name in ("far", "unsteady", "others", "stolen")}
+              for name in FAULTS}
     return (f"{sum(bool(run['faults']) for run in runs)} of {len(runs)} measurements ("
             + ", ".join(f"{name}: {count}" for name, count in counts.items())
             + f"); core to core and back {about['nearest_ns']} ns at best, "
@@ -273,8 +274,9 @@ of it.
 What two drivers do with a ring is mostly to send cache lines from core to core, so the way
 between the cores decides everything; in a virtual machine it can change by the second. So before
 and after each measurement `core_trip` takes the time of a line there and back. A measurement is
-*disturbed* when that was {near} times the best seen (*far*), when a quarter of it was slower than
-{steady:.0%} of the fastest quarter (*unsteady*), or when other processes (*others*) or the
+*disturbed* when that was {near} times the best seen (*far*), when a fixed piece of work on one of the
+cores took a fifth longer than the least seen (*slow*: a neighbour on the other half of the physical core), when a
+quarter of it was slower than {steady:.0%} of the fastest quarter (*unsteady*), or when other processes (*others*) or the
 hypervisor (*stolen*) took more than {others_max} % of a core. It is repeated then, up to
 {retries} times; a disturbed one counts only where a row has no other. The JSON file has them all.
 

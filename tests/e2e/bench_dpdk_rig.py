@@ -60,10 +60,12 @@ def expand(ranges):
 
 
 def core_trip(cores):
-    """Nanoseconds of a cache line from the driver's core to that of the back end and back."""
+    """Nanoseconds of a cache line from the driver's core to that of the back end and back, and of
+    the same work on each, the slower one."""
     done = subprocess.run([CORE_TRIP, str(cores.driver), str(cores.back_end)], timeout=60,
                           check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    return int(done.stdout)
+    trip, *works = map(int, done.stdout.split())
+    return trip, max(works)
 
 
 class Hugepages:
