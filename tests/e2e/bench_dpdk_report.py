@@ -275,7 +275,7 @@ What two drivers do with a ring is mostly to send cache lines from core to core,
 between the cores decides everything; in a virtual machine it can change by the second. So before
 and after each measurement `core_trip` takes the time of a line there and back. A measurement is
 *disturbed* when that was {near} times the best seen (*far*), when a fixed piece of work on one of the
-cores took a fifth longer than the least seen (*slow*: a neighbour on the other half of the physical core), when a
+cores took a fifth longer than the least seen (*slow*: as when a neighbour has the other half of the physical core), when a
 quarter of it was slower than {steady:.0%} of the fastest quarter (*unsteady*), or when other processes (*others*) or the
 hypervisor (*stolen*) took more than {others_max} % of a core. It is repeated then, up to
 {retries} times; a disturbed one counts only where a row has no other. The JSON file has them all.
