@@ -50,6 +50,14 @@ class Image:
     def text(self):
         return host("mcopy", "-i", self.partition, "::/ringlet.cfg", "-").decode()
 
+    def put_beside(self):
+        """The place of the UEFI application, with the file that counts before that in the root."""
+        host("mmd", "-i", self.partition, "::/EFI", "::/EFI/BOOT")
+        host("mcopy", "-i", self.partition, "-", "::/EFI/BOOT/ringlet.cfg", stdin=OLD.encode())
+
+    def text_beside(self):
+        return host("mcopy", "-i", self.partition, "::/EFI/BOOT/ringlet.cfg", "-").decode()
+
     def bytes(self):
         with open(self.path, "rb") as f:
             return f.read()
@@ -58,6 +66,10 @@ class Image:
         with open(self.path, "r+b") as f:
             f.seek(offset)
             f.write(data)
+
+    def flip(self, offset):
+        """Another byte, whatever stands there: identifiers are random."""
+        self.put(offset, bytes([self.bytes()[offset] ^ 0xff]))
 
     def put_gpt(self, offset, data):
         """Changes an entry of the table, and makes both checksums right again."""
@@ -81,6 +93,19 @@ def refused(image, done, *named, status=2):
     assert not done.stdout, done.stdout
     if image is not None:
         assert image.text() == OLD
+
+
+@case(accel=None)
+def beside(t):
+    """Where the UEFI application lies, the loader looks first."""
+    image = Image(t)
+    image.put_beside()
+    done = run(image.path, "app=sink")
+    assert done.returncode == 0, done.stderr
+    assert (image.text_beside(), image.text()) == ("app=sink\n", OLD)
+    assert run(image.path, "--show").stdout == b"app=sink\n"
+    names = host("mdir", "-b", "-i", image.partition, "::/EFI/BOOT").split()
+    assert names == [b"::/EFI/BOOT/ringlet.cfg"], names
 
 
 @case(accel=None, start=[34, 64, 2048, 3000])
@@ -172,9 +197,9 @@ BAD_IMAGES = {
     "short": (lambda i: os.truncate(i.path, 600), "no GPT"),
     "cut off": (lambda i: os.truncate(i.path, 2 << 20), "does not lie in it"),
     "no GPT": (lambda i: i.put(SECTOR, bytes(8)), "has no GPT"),
-    "header": (lambda i: i.put(SECTOR + 60, b"x"), "header", "damaged"),
+    "header": (lambda i: i.flip(SECTOR + 60), "header", "damaged"),
     "header length": (lambda i: i.put(SECTOR + 12, b"\xff\xff\xff\xff"), "has no GPT"),
-    "entries": (lambda i: i.put(2 * SECTOR + 60, b"x"), "entries", "damaged"),
+    "entries": (lambda i: i.flip(2 * SECTOR + 60), "entries", "damaged"),
     "other type": (lambda i: i.put_gpt(ENTRY_LEN, bytes(16)), "no EFI system partition"),
     "start": (lambda i: i.put_gpt(ENTRY_LEN + 32, struct.pack("<Q", 1 << 60)), "does not lie in it"),
     "end": (lambda i: i.put_gpt(ENTRY_LEN + 40, struct.pack("<Q", (1 << 64) - 1)), "does not lie in it"),
