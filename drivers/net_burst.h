@@ -79,6 +79,21 @@ ALWAYS_INLINE void rx_refill_body(struct net_dev *nd, enum vq_layout layout) {
     }
 }
 
+/* Of the lengths of whole frames. One comparison for both ends. */
+ALWAYS_INLINE bool rx_len_is_good(uint32_t frame_len) {
+    return frame_len - NET_FRAME_MIN <= NET_FRAME_MAX - NET_FRAME_MIN;
+}
+
+/* A frame that is too short or too long. */
+static inline void rx_drop(struct net_dev *nd, struct pktbuf *frame) {
+    if (frame->frame_len > NET_FRAME_MAX) {
+        nd->rx.stats.drop_too_long++;
+    } else {
+        nd->rx.stats.drop_short++;
+    }
+    pktbuf_put_frame(frame);
+}
+
 /* The first buffers of a frame whose rest is not used yet; taken up by the next call. */
 ALWAYS_INLINE void rx_begin(struct net_dev *nd, struct pktbuf *buf, uint32_t missing) {
     nd->rx_first = nd->rx_last = buf;
@@ -98,15 +113,10 @@ ALWAYS_INLINE struct pktbuf *rx_continue(struct net_dev *nd, struct pktbuf *buf,
     if (--nd->rx_missing > 0) {
         return NULL;
     }
-    if (first->frame_len >= NET_FRAME_MIN && first->frame_len <= NET_FRAME_MAX) {
+    if (rx_len_is_good(first->frame_len)) {
         return first;
     }
-    if (first->frame_len > NET_FRAME_MAX) {
-        nd->rx.stats.drop_too_long++;
-    } else {
-        nd->rx.stats.drop_short++;
-    }
-    pktbuf_put_frame(first);
+    rx_drop(nd, first);
     return NULL;
 }
 
@@ -134,9 +144,8 @@ ALWAYS_INLINE struct pktbuf *rx_first(struct net_dev *nd, struct pktbuf *buf, ui
             return NULL;
         }
     }
-    if (UNLIKELY(buf->len < NET_FRAME_MIN)) {
-        nd->rx.stats.drop_short++;
-        pktbuf_put(buf);
+    if (UNLIKELY(!rx_len_is_good(buf->len))) {
+        rx_drop(nd, buf);
         return NULL;
     }
     return buf;
@@ -165,6 +174,10 @@ ALWAYS_INLINE unsigned rx_burst_body(struct net_dev *nd, struct pktbuf **out, un
                                    : rx_first(nd, done[i].token, done[i].len, mrg_rxbuf);
         if (LIKELY(frame != NULL)) {
             rx->stats.bytes += frame->frame_len;
+            if (mrg_rxbuf) { /* no device sends others (net_features.c) */
+                rx->stats.gso_frames +=
+                    net_rx_header(nd, frame)->gso_type != VIRTIO_NET_HDR_GSO_NONE;
+            }
             out[count++] = frame;
         }
     }
@@ -176,13 +189,14 @@ ALWAYS_INLINE unsigned rx_burst_body(struct net_dev *nd, struct pktbuf **out, un
 }
 
 ALWAYS_INLINE bool tx_add_body(struct net_dev *nd, const struct vq_seg *seg, unsigned n,
-                               uint32_t len, void *token, enum vq_layout layout) {
+                               uint32_t len, uint32_t len_max, void *token,
+                               enum vq_layout layout) {
     struct net_queue *tx = &nd->tx;
     if (UNLIKELY(!nd->link_up || tx->vq.broken)) {
         tx->stats.drop_link_down++;
         return false;
     }
-    if (UNLIKELY(len > nd->tx_len_max || n > NET_TX_SEG_MAX || n > tx->vq.num)) {
+    if (UNLIKELY(len > len_max || n > NET_TX_SEG_MAX || n > tx->vq.num)) {
         tx->stats.drop_too_long++;
         return false;
     }

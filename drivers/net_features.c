@@ -19,6 +19,15 @@ static const uint8_t supported[] = {
     VIRTIO_NET_F_SPEED_DUPLEX,
     VIRTIO_NET_F_CSUM,
     VIRTIO_NET_F_GUEST_CSUM,
+    VIRTIO_NET_F_HOST_TSO4, /* without HOST_ECN and GUEST_ECN: lwIP has no ECN */
+    VIRTIO_NET_F_HOST_TSO6,
+    VIRTIO_NET_F_HOST_USO,
+    VIRTIO_NET_F_GUEST_HDRLEN,
+    VIRTIO_NET_F_GUEST_TSO4,
+    VIRTIO_NET_F_GUEST_TSO6,
+    VIRTIO_NET_F_GUEST_USO4, /* USO cuts into datagrams, UFO (left out) into fragments of one */
+    VIRTIO_NET_F_GUEST_USO6,
+    VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
     VIRTIO_NET_F_MRG_RXBUF,
     VIRTIO_NET_F_CTRL_VQ,
     VIRTIO_NET_F_CTRL_RX,
@@ -29,11 +38,21 @@ static const uint8_t supported[] = {
     VIRTIO_NET_F_VQ_NOTF_COAL,
 };
 
+/* What the device may leave to do in received frames. */
+static const uint8_t guest_offloads[] = {
+    VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6,
+    VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_USO6,
+};
+
 /* What raw workloads leave out unless the user says +name. Their buffers hold any frame, so several for
  * one are not needed, and without MRG_RXBUF neither side writes the header of a frame: forwarded ones
  * go out with zeros where received ones would have a number (5.1.6.2, 5.1.6.4). */
 static void leave_out(struct virtio_features *wanted, const struct virtio_features *kept) {
-    static const uint8_t bits[] = {VIRTIO_NET_F_CSUM, VIRTIO_NET_F_MRG_RXBUF};
+    static const uint8_t bits[] = {
+        VIRTIO_NET_F_CSUM,      VIRTIO_NET_F_HOST_TSO4,    VIRTIO_NET_F_HOST_TSO6,
+        VIRTIO_NET_F_HOST_USO,  VIRTIO_NET_F_GUEST_HDRLEN, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
+        VIRTIO_NET_F_MRG_RXBUF,
+    };
     for (unsigned i = 0; i < ARRAY_SIZE(bits); i++) {
         if (!virtio_feature_get(kept, bits[i])) {
             virtio_feature_clear(wanted, bits[i]);
@@ -68,12 +87,14 @@ int net_features_wanted(const struct config *cfg, struct virtio_features *wanted
         return ERR_OK;
     }
     leave_out(wanted, kept);
-    if (virtio_feature_get(kept, VIRTIO_NET_F_GUEST_CSUM)) {
-        log_error("config: features=+guest_csum: app=%s hands frames on as they come, so their "
-                  "checksums have to be whole", config_app_name(cfg->app));
-        return ERR_CONFIG;
+    for (unsigned i = 0; i < ARRAY_SIZE(guest_offloads); i++) {
+        if (virtio_feature_get(kept, guest_offloads[i])) {
+            log_error("config: features=+%s: app=%s hands frames on as they come, so they have to be "
+                      "whole", virtio_feature_name(guest_offloads[i]), config_app_name(cfg->app));
+            return ERR_CONFIG;
+        }
+        virtio_feature_clear(wanted, guest_offloads[i]);
     }
-    virtio_feature_clear(wanted, VIRTIO_NET_F_GUEST_CSUM);
     return ERR_OK;
 }
 
@@ -126,6 +147,15 @@ static int negotiate_mtu(struct net_dev *nd) {
     return ERR_OK;
 }
 
+/* Frames that are not cut to the MTU come in many buffers, never in one of 64 KiB (5.1.6.3.1). */
+static void leave_long_frames(struct net_dev *nd) {
+    static const uint8_t bits[] = {VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6,
+                                   VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_USO6};
+    for (unsigned i = 0; i < ARRAY_SIZE(bits); i++) {
+        virtio_feature_clear(&nd->features, bits[i]);
+    }
+}
+
 /* What Ringlet cannot do without, and what the user insists on. */
 static int check_features(const struct net_dev *nd) {
     const struct virtio_features *offered = &nd->dev.offered;
@@ -159,6 +189,9 @@ int net_negotiate(struct net_dev *nd) {
     }
     virtio_dev_limit(v, &nd->features);
     virtio_feature_close(&nd->features);
+    if (!net_has(nd, VIRTIO_NET_F_MRG_RXBUF)) {
+        leave_long_frames(nd);
+    }
     if (nd->leave_event_idx && !net_has(nd, VIRTIO_F_RING_PACKED)) {
         /* The flags of a split ring can say "never"; an index only "not for the next 65535". */
         virtio_feature_clear(&nd->features, VIRTIO_F_EVENT_IDX);

@@ -9,6 +9,7 @@
 const struct net_counter net_counters[] = {
     COUNTER(packets, "Frames received from or given to the device"),
     COUNTER(bytes, "Bytes of these frames, without the virtio header"),
+    COUNTER(gso_frames, "Of these, frames that the device cuts into segments, or that came uncut"),
     COUNTER(drop_short, "Received frames shorter than their headers"),
     COUNTER(drop_bad_header, "Received frames whose virtio header points out of the frame"),
     COUNTER(drop_no_memory, "Received frames that the protocol stack had no memory for"),

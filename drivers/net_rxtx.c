@@ -32,8 +32,21 @@ void net_rx_refill(struct net_dev *nd) {
 
 bool net_tx_add(struct net_dev *nd, const struct vq_seg *seg, unsigned n, uint32_t len,
                 void *token) {
-#define TX_ADD(layout) tx_add_body(nd, seg, n, len, token, layout)
+#define TX_ADD(layout) tx_add_body(nd, seg, n, len, nd->tx_len_max, token, layout)
     FOR_LAYOUT(nd->tx.vq.layout, TX_ADD);
+}
+
+static bool tx_add_gso(struct net_dev *nd, const struct vq_seg *seg, unsigned n, uint32_t len,
+                       void *token) {
+#define TX_ADD_GSO(layout) tx_add_body(nd, seg, n, len, nd->tx_gso_len_max, token, layout)
+    FOR_LAYOUT(nd->tx.vq.layout, TX_ADD_GSO);
+}
+
+bool net_tx_add_gso(struct net_dev *nd, const struct vq_seg *seg, unsigned n, uint32_t len,
+                    void *token) {
+    const bool taken = tx_add_gso(nd, seg, n, len, token);
+    nd->tx.stats.gso_frames += taken;
+    return taken;
 }
 
 unsigned net_tx_burst(struct net_dev *nd, struct pktbuf **frames, unsigned count) {

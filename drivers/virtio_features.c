@@ -71,10 +71,27 @@ unsigned virtio_feature_names(const struct virtio_features *f,
     return count;
 }
 
+const char *virtio_feature_name(unsigned bit) {
+    for (size_t i = 0; i < ARRAY_SIZE(feature_names); i++) {
+        if (feature_names[i].bit == bit) {
+            return feature_names[i].name;
+        }
+    }
+    return "?";
+}
+
 /* 5.1.3.1. What needs another one with needs of its own comes behind it. */
 static const struct {
     uint8_t bit, needs;
 } feature_needs[] = {
+    {VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_CSUM},
+    {VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_CSUM},
+    {VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_CSUM},
+    {VIRTIO_NET_F_GUEST_USO6, VIRTIO_NET_F_GUEST_CSUM},
+    {VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_CSUM},
+    {VIRTIO_NET_F_HOST_TSO6, VIRTIO_NET_F_CSUM},
+    {VIRTIO_NET_F_HOST_USO, VIRTIO_NET_F_CSUM},
+    {VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, VIRTIO_NET_F_CTRL_VQ},
     {VIRTIO_NET_F_CTRL_RX, VIRTIO_NET_F_CTRL_VQ},
     {VIRTIO_NET_F_CTRL_VLAN, VIRTIO_NET_F_CTRL_VQ},
     {VIRTIO_NET_F_GUEST_ANNOUNCE, VIRTIO_NET_F_CTRL_VQ},

@@ -29,6 +29,9 @@ enum { VIRTIO_FEATURE_NAMES_MAX = 64 };
 unsigned virtio_feature_names(const struct virtio_features *f,
                               const char *names[VIRTIO_FEATURE_NAMES_MAX]);
 
+/* The name of one bit, "?" when it has none. */
+const char *virtio_feature_name(unsigned bit);
+
 /* Takes out of f whatever needs a feature that f does not have (5.1.3.1). */
 void virtio_feature_close(struct virtio_features *f);
 

@@ -16,6 +16,8 @@ enum {
     POOL_SPARE_MIN = 64,    /* beside the ring's own */
     POOL_SPARE_MAX = 32768,
     POOL_SPARE_RAW = 2048, /* no stack keeps frames, but transmit rings of a forwarder do */
+    POOL_SPARE_MIN_LEN = 64 * 1536, /* ... or so many bytes, where buffers are larger */
+    INDIRECT_PART = 4,      /* tables of descriptors are at most a fourth of the memory */
     CTRL_QUEUE_SIZE = 16,
     CTRL_DESCRIPTORS = 2,   /* of a command */
 };
@@ -95,13 +97,13 @@ static int queue_allocate(const struct net_dev *nd, struct net_queue *queue, uin
     return queue->memory != NULL && queue->slots != NULL ? ERR_OK : ERR_RESOURCE;
 }
 
-/* Frames to send are the only buffers of many pieces. */
-static int indirect_allocate(const struct net_dev *nd, struct net_queue *tx) {
-    if (!net_has(nd, VIRTIO_F_INDIRECT_DESC)) {
-        return ERR_OK;
+/* Frames to send are the only buffers of many pieces. Without tables they are chains, which take more
+ * descriptors but no memory: tables of a large ring must not take what receive buffers need. */
+static void indirect_allocate(const struct net_dev *nd, struct net_queue *tx, size_t budget) {
+    const size_t size = vq_indirect_size(tx->vq.num);
+    if (net_has(nd, VIRTIO_F_INDIRECT_DESC) && size <= budget / INDIRECT_PART) {
+        tx->indirect = dma_alloc_dirty(size, VQ_AREA_ALIGN);
     }
-    tx->indirect = dma_alloc_dirty(vq_indirect_size(tx->vq.num), VQ_AREA_ALIGN);
-    return tx->indirect != NULL ? ERR_OK : ERR_RESOURCE;
 }
 
 /* The control queue is small, whatever queue= says; the device may make it smaller still. */
@@ -123,20 +125,35 @@ static int ctrl_allocate(struct net_dev *nd) {
     return err == ERR_OK ? net_ctrl_allocate(nd) : err;
 }
 
+static bool takes_long_frames(const struct net_dev *nd) {
+    return net_has(nd, VIRTIO_NET_F_GUEST_TSO4) || net_has(nd, VIRTIO_NET_F_GUEST_TSO6) ||
+           net_has(nd, VIRTIO_NET_F_GUEST_USO4) || net_has(nd, VIRTIO_NET_F_GUEST_USO6);
+}
+
+/* Bytes for the frame in each buffer: at least what 5.1.6.3.1 wants, whatever the MTU. A device that
+ * merges segments needs room for the longest frame in the buffers that are always posted, or it would wait
+ * for more for ever: so few of them have to be larger. */
+static uint32_t buffer_room(const struct net_dev *nd) {
+    const uint32_t posted = nd->rx.vq.num - nd->rx.refill_at + 1u;
+    const uint32_t room = NET_ETH_HDR_LEN + NET_VLAN_TAGS_MAX * NET_VLAN_TAG_LEN +
+                          (uint32_t)max_u64(nd->mtu, NET_MTU_DEFAULT);
+    const uint32_t part = (NET_RX_GSO_LEN + posted - 1) / posted;
+    return takes_long_frames(nd) && part > room + nd->hdr_len ? part - nd->hdr_len : room;
+}
+
 /* Packet buffers: those that fill the ring, and many more for frames that the stack holds while TCP
  * peers do not read. Unused ones cost nothing, so most of `budget`, this device's share of the memory,
  * becomes buffers. */
 static int pool_allocate(struct net_dev *nd, const struct config *cfg, size_t budget) {
     const uint32_t num = nd->rx.vq.num;
-    /* At least what 5.1.6.3.1 wants, whatever the MTU. */
-    const uint32_t room = NET_ETH_HDR_LEN + NET_VLAN_TAGS_MAX * NET_VLAN_TAG_LEN +
-                          (uint32_t)max_u64(nd->mtu, NET_MTU_DEFAULT);
+    const uint32_t room = buffer_room(nd);
     const size_t stride = pktbuf_stride(room);
     const uint32_t affordable = (uint32_t)min_u64(budget / 4 * 3 / stride, UINT32_MAX);
-    if (affordable < num + POOL_SPARE_MIN) {
+    const uint32_t spare_min = (uint32_t)min_u64(POOL_SPARE_MIN, POOL_SPARE_MIN_LEN / stride + 1);
+    if (affordable < num + spare_min) {
         NET_ERROR(nd, "%u receive buffers of %zu bytes do not fit into %zu KiB; more memory or a "
                       "smaller queue= is needed",
-                  (unsigned)(num + POOL_SPARE_MIN), stride, budget >> 10);
+                  (unsigned)(num + spare_min), stride, budget >> 10);
         return ERR_RESOURCE;
     }
     const uint32_t spare = config_is_raw(cfg) ? POOL_SPARE_RAW : POOL_SPARE_MAX;
@@ -154,11 +171,11 @@ static int allocate(struct net_dev *nd, const struct config *cfg, size_t budget)
     }
     const size_t before = dma_free_bytes();
     if (queue_allocate(nd, &nd->rx, rx_num) != ERR_OK ||
-        queue_allocate(nd, &nd->tx, tx_num) != ERR_OK ||
-        indirect_allocate(nd, &nd->tx) != ERR_OK) {
+        queue_allocate(nd, &nd->tx, tx_num) != ERR_OK) {
         NET_ERROR(nd, "no memory for the rings");
         return ERR_RESOURCE;
     }
+    indirect_allocate(nd, &nd->tx, budget);
     err = ctrl_allocate(nd);
     if (err != ERR_OK) {
         NET_ERROR(nd, "the control queue cannot be set up");
@@ -208,6 +225,12 @@ static uint32_t tx_len_max(const struct net_dev *nd) {
     return nd->ctrl.vlan != 0 ? len + NET_VLAN_TAG_LEN : len;
 }
 
+static uint32_t tx_gso_len_max(const struct net_dev *nd) {
+    const bool cuts = net_has(nd, VIRTIO_NET_F_HOST_TSO4) || net_has(nd, VIRTIO_NET_F_HOST_TSO6) ||
+                      net_has(nd, VIRTIO_NET_F_HOST_USO);
+    return cuts ? NET_TX_GSO_LEN_MAX : 0;
+}
+
 /* Steps 7 and 8 of 3.1.1: queues, then DRIVER_OK; only then a doorbell may ring. */
 int net_start(struct net_dev *nd) {
     uint16_t status;
@@ -230,6 +253,7 @@ int net_start(struct net_dev *nd) {
     nd->link_up = status & VIRTIO_NET_S_LINK_UP;
     nd->mrg_rxbuf = net_has(nd, VIRTIO_NET_F_MRG_RXBUF);
     nd->tx_len_max = tx_len_max(nd);
+    nd->tx_gso_len_max = tx_gso_len_max(nd);
     nd->tx_stalled = 0;
     net_rx_refill(nd);
     return net_ctrl_start(nd);

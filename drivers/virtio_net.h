@@ -22,7 +22,7 @@
 enum {
     NET_DEV_MAX = 8,
     NET_BURST_MAX = 64,     /* the most that one burst call handles */
-    NET_TX_SEG_MAX = 16,    /* segments of one frame */
+    NET_TX_SEG_MAX = 64,    /* segments of one frame: 64 KiB of pieces of 1 KiB or more */
     NET_ETH_HDR_LEN = 14,
     NET_FRAME_MIN = 14,     /* shorter received frames are dropped */
     NET_MTU_DEFAULT = 1500,
@@ -30,7 +30,9 @@ enum {
     NET_MTU_MAX = 9216,     /* a larger offer is not accepted */
     NET_VLAN_TAG_LEN = 4,
     NET_VLAN_TAGS_MAX = 2,  /* in a frame; receive buffers have room for them, whoever sends it */
-    NET_FRAME_MAX = 65535,  /* longer received frames, of many buffers, are dropped */
+    NET_FRAME_MAX = 65535,  /* longer received frames are dropped */
+    NET_RX_GSO_LEN = 65562, /* bytes of the longest frame that a device merges, virtio header included */
+    NET_TX_GSO_LEN_MAX = 65535 + NET_ETH_HDR_LEN, /* IP packets have at most 65535 bytes */
 };
 
 /* Counters of one queue. All count from boot; a restart of the device does not clear them. Every
@@ -38,12 +40,13 @@ enum {
 struct net_stats {
     uint64_t packets;
     uint64_t bytes; /* of frames, without the virtio header */
+    uint64_t gso_frames; /* of `packets`: tx: that the device cuts, rx: that came uncut */
     uint64_t drop_short;      /* rx: shorter than headers, or than Ethernet's header */
     uint64_t drop_bad_header; /* rx: the virtio header points out of the frame */
     uint64_t drop_no_memory;  /* the stack had no memory for it */
     uint64_t drop_ring_full;  /* tx: no descriptors left */
     uint64_t drop_link_down;  /* tx: the link is down or the device is being restarted */
-    uint64_t drop_too_long;   /* tx: over the MTU, or too many segments; rx: over NET_FRAME_MAX */
+    uint64_t drop_too_long;   /* tx: over the limit, or too many segments; rx: over NET_FRAME_MAX */
     uint64_t drop_reset;      /* frames that the device held when it had to be reset */
     uint64_t copies;          /* rx: frames copied out because packet buffers ran low */
     uint64_t kicks;           /* doorbell writes */
@@ -148,6 +151,7 @@ struct net_dev {
     uint8_t mac[6];
     uint16_t mtu; /* payload of that frame */
     uint32_t tx_len_max; /* bytes of the largest frame that is sent; net_tx_burst(): without tags */
+    uint32_t tx_gso_len_max; /* of the largest that the device cuts for us, 0: it cuts none */
     uint8_t hdr_len; /* bytes of the virtio header in front of each frame */
     bool mrg_rxbuf;  /* frames may come in several buffers */
     bool need_packed; /* the user asked for ring=packed */
@@ -208,6 +212,11 @@ ALWAYS_INLINE bool net_rx_can_keep(const struct net_dev *nd) {
  * net_tx_flush(). */
 bool net_tx_add(struct net_dev *nd, const struct vq_seg *seg, unsigned n, uint32_t len,
                 void *token);
+
+/* net_tx_add() for a frame that the device cuts into segments, which its virtio header tells it how to do
+ * (5.1.6.2). Its limit is nd->tx_gso_len_max. It counts as one frame. */
+bool net_tx_add_gso(struct net_dev *nd, const struct vq_seg *seg, unsigned n, uint32_t len,
+                    void *token);
 
 /* Sends up to count frames in packet buffers (at most NET_BURST_MAX), as net_rx_burst() gives them or
  * in one buffer each, and publishes once. The nd->hdr_len bytes in front of data become the virtio

@@ -277,6 +277,11 @@ enum {
     VIRTIO_NET_HDR_F_NEEDS_CSUM = 1, /* csum_start and csum_offset say which checksum is to be made */
     VIRTIO_NET_HDR_F_DATA_VALID = 2, /* received only: the checksum was checked */
     VIRTIO_NET_HDR_GSO_NONE = 0,
+    VIRTIO_NET_HDR_GSO_TCPV4 = 1,
+    VIRTIO_NET_HDR_GSO_UDP = 3,
+    VIRTIO_NET_HDR_GSO_TCPV6 = 4,
+    VIRTIO_NET_HDR_GSO_UDP_L4 = 5,
+    VIRTIO_NET_HDR_GSO_ECN = 0x80, /* beside one of TCP's */
 };
 
 struct virtio_net_hdr {
@@ -308,6 +313,9 @@ enum {
 
     VIRTIO_NET_CTRL_ANNOUNCE = 3,
     VIRTIO_NET_CTRL_ANNOUNCE_ACK = 0,
+
+    VIRTIO_NET_CTRL_GUEST_OFFLOADS = 5,
+    VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET = 0,
 
     VIRTIO_NET_CTRL_NOTF_COAL = 6,
     VIRTIO_NET_CTRL_NOTF_COAL_TX_SET = 0,

@@ -20,7 +20,7 @@ struct vq_areas vq_areas(enum vq_layout layout, uint16_t num) {
 }
 
 size_t vq_indirect_size(uint16_t num) {
-    return sizeof(struct virtq_desc) * VQ_INDIRECT_MAX * num;
+    return (size_t)VQ_TABLE_STRIDE * num;
 }
 
 static void vq_split_init(struct vq *q, char *base, const struct vq_areas *areas) {

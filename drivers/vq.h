@@ -59,7 +59,10 @@ enum {
      * that it has to read anyway, so a table would cost it another miss. A longer chain costs it a
      * second line in any case, and costs us ring descriptors, which a table does not. */
     VQ_INDIRECT_MIN_SEGS = 2, /* a buffer with more segments than this is put into a table ... */
-    VQ_INDIRECT_MAX = 16,     /* ... unless it has more than this */
+    VQ_INDIRECT_MAX = 64,     /* ... unless it has more than this */
+    /* From one table to the next: an odd number of cache lines, so that the first lines of all tables,
+     * which are used most, spread over all sets of a cache. */
+    VQ_TABLE_STRIDE = VQ_INDIRECT_MAX * sizeof(struct virtq_desc) + 64,
 };
 
 /* One piece of a buffer. len is not 0. */
@@ -154,8 +157,8 @@ enum { VQ_AREA_ALIGN = 64 };
 
 struct vq_areas vq_areas(enum vq_layout layout, uint16_t num);
 
-/* Bytes of the tables for indirect descriptors: one of VQ_INDIRECT_MAX descriptors for each buffer
- * id. num: 1 to VQ_NUM_MAX. */
+/* Bytes of the tables for indirect descriptors: VQ_TABLE_STRIDE for each buffer id, 272 KiB for a ring of
+ * 256. num: 1 to VQ_NUM_MAX. */
 size_t vq_indirect_size(uint16_t num);
 
 struct vq_setup {
@@ -201,12 +204,11 @@ ALWAYS_INLINE uint16_t vq_slots_needed(const struct vq *q, unsigned n_segs) {
 
 /* The table of a buffer id, and the device's address of it. */
 ALWAYS_INLINE void *vq_table(const struct vq *q, uint16_t id) {
-    return q->indirect + id * (VQ_INDIRECT_MAX * sizeof(struct virtq_desc));
+    return q->indirect + id * (size_t)VQ_TABLE_STRIDE;
 }
 
 ALWAYS_INLINE dma_addr vq_table_addr(const struct vq *q, uint16_t id) {
-    return (dma_addr){
-        .v = q->indirect_addr.v + id * (VQ_INDIRECT_MAX * sizeof(struct virtq_desc))};
+    return (dma_addr){.v = q->indirect_addr.v + id * (uint64_t)VQ_TABLE_STRIDE};
 }
 
 /* Bytes of seg[from] to seg[to - 1]. */

@@ -246,7 +246,7 @@ static inline void tx_begin(void) {
 
 static inline bool send_frame(unsigned i, uint32_t len, unsigned pieces) {
     uint8_t *frame = tx_frames + 2048 * i;
-    struct vq_seg segs[32];
+    struct vq_seg segs[NET_TX_SEG_MAX + 1];
     uint32_t off = 0;
     memset(frame, 0, HDR);
     memset(frame + HDR, (int)(i + 1), len);

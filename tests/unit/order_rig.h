@@ -12,7 +12,7 @@
 
 enum { NUM = 4, BASE = 0x100000 };
 
-static _Alignas(VQ_AREA_ALIGN) uint8_t ring[1024 + NUM * 256]; /* the second part: tables */
+static _Alignas(VQ_AREA_ALIGN) uint8_t ring[1024 + NUM * VQ_TABLE_STRIDE]; /* second part: tables */
 static struct vq_slot slots[NUM];
 static struct vq q;
 static int tokens[NUM];
@@ -33,7 +33,7 @@ static inline void end(void) {
 
 static inline void set_up(bool event_idx, bool indirect) {
     uint8_t *tables = indirect ? ring + 1024 : NULL;
-    assert_true(vq_areas(layout, NUM).size <= 1024 && vq_indirect_size(NUM) == NUM * 256);
+    assert_true(vq_areas(layout, NUM).size <= 1024 && vq_indirect_size(NUM) == NUM * VQ_TABLE_STRIDE);
     q = (struct vq){0};
     end();
     memset(ring, 0xa5, sizeof(ring));

@@ -133,7 +133,7 @@ static void test_pieces(void **state) {
         for (unsigned pieces = 1; pieces <= NET_TX_SEG_MAX; pieces++) {
             for (unsigned empty = 0; empty < pieces; empty++) {
                 struct vq_device_buffer b;
-                uint8_t bytes[512];
+                uint8_t bytes[1024];
                 struct pktbuf *frame = frame_of(1, LEN);
                 for (unsigned i = 1; i < pieces; i++) {
                     add_piece(frame, (uint8_t)(i + 1), i == empty ? 0 : 10);
@@ -145,7 +145,7 @@ static void test_pieces(void **state) {
                 assert_int_equal(b.n_out, segs);
                 assert_int_equal(b.n_in, 0);
                 assert_int_equal(b.out_len, HDR + len);
-                assert_int_equal(vq_device_read(&dev.queue[TX].ring, b.id, bytes, 512), HDR + len);
+                assert_int_equal(vq_device_read(&dev.queue[TX].ring, b.id, bytes, 1024), HDR + len);
                 assert_memory_equal(bytes, zero, HDR);
                 uint32_t at = HDR + LEN;
                 assert_true(bytes[HDR] == 1 && bytes[at - 1] == 1);

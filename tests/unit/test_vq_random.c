@@ -24,7 +24,9 @@ static uint64_t published(struct rig *r) {
 }
 
 static void add_some(struct rig *r) {
-    const uint32_t n = 1 + unit_below(&r->random, RIG_CHAIN_MAX);
+    /* Most of them short, so that they fit into small rings. */
+    const uint32_t most = unit_below(&r->random, 8) == 0 ? RIG_CHAIN_MAX : 20;
+    const uint32_t n = 1 + unit_below(&r->random, most);
     const uint32_t n_out = unit_below(&r->random, n + 1);
     if (rig_fits(r, n)) {
         rig_add(r, (uint16_t)n_out, (uint16_t)(n - n_out));

@@ -13,7 +13,7 @@
 #include "drivers/vq.h"
 #include "tests/model/vq_device.h"
 
-enum { RIG_PIECE = 16, RIG_CHAIN_MAX = 20 };
+enum { RIG_PIECE = 16, RIG_CHAIN_MAX = 68 };
 
 /* A buffer of the driver; its address is the token. */
 struct rig_buffer {
