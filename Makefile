@@ -190,7 +190,8 @@ UNIT_test_config_sources := tests/model/fw_cfg.c drivers/fw_cfg.c drivers/acpi.c
 	boot/config_sources.c
 UNIT_test_fwd := net/fwd.c
 UNIT_test_fwd_echo := net/fwd.c
-UNIT_test_csum_offload := net/csum_offload.c net/checksum.c
+UNIT_test_csum_offload := net/csum_offload.c net/checksum.c net/l4.c
+UNIT_test_tx_join := net/tx_join.c net/csum_offload.c net/checksum.c net/l4.c
 gen_rig := net/gen_text.c net/gen_rate.c net/gen_spec.c net/stamp.c lib/mac.c lib/log.c \
 	lib/config.c lib/config_keys.c
 UNIT_test_stamp := net/stamp.c
@@ -204,7 +205,7 @@ UNIT_test_sink := $(sink_rig)
 UNIT_test_sink_report := $(sink_rig) net/sink_report.c lib/json.c
 UNIT_test_sink_check := $(sink_rig)
 UNIT_test_sink_flows := net/sink_flows.c lib/dma.c lib/log.c
-UNIT_test_csum_offload_rx := net/csum_offload.c net/checksum.c
+UNIT_test_csum_offload_rx := net/csum_offload.c net/checksum.c net/datagrams.c net/l4.c
 UNIT_test_acpi := drivers/acpi.c lib/log.c
 UNIT_test_power := drivers/power.c lib/json.c lib/log.c lib/wait.c
 UNIT_test_pvpanic := $(pci_rig) drivers/pvpanic.c

@@ -19,6 +19,11 @@ ALWAYS_INLINE uint16_t ether_be16(const uint8_t *at) {
     return (uint16_t)(at[0] << 8 | at[1]);
 }
 
+ALWAYS_INLINE void ether_put16(uint8_t *at, uint32_t value) {
+    at[0] = (uint8_t)(value >> 8);
+    at[1] = (uint8_t)value;
+}
+
 /* Offset of the packet behind the header and all its VLAN tags, and the packet's type. 0 when the len
  * bytes at data end before: then there is no type. */
 ALWAYS_INLINE uint32_t ether_packet(const uint8_t *data, uint32_t len, uint16_t *type) {

@@ -46,11 +46,6 @@ static uint64_t sum_bytes(const uint8_t *bytes, uint32_t len) {
 
 /* --- setting up ------------------------------------------------------------------------------- */
 
-static void put16(uint8_t *at, uint32_t value) {
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
 static void put64(uint8_t *at, uint64_t value) {
     value = __builtin_bswap64(value);
     memcpy(at, &value, sizeof(value));
@@ -60,8 +55,8 @@ static uint8_t *stream_put_tag(uint8_t *at, uint32_t ethertype, uint32_t id) {
     if (id == 0) {
         return at;
     }
-    put16(at, ethertype);
-    put16(at + 2, id);
+    ether_put16(at, ethertype);
+    ether_put16(at + 2, id);
     return at + 4;
 }
 
@@ -70,14 +65,14 @@ static void stream_put_ip(const struct gen_spec *spec, uint8_t *ip, uint32_t len
     const uint8_t proto = spec->tcp ? PROTO_TCP : PROTO_UDP;
     if (spec->v6) {
         ip[0] = 0x60;
-        put16(ip + 4, len - IP6_LEN);
+        ether_put16(ip + 4, len - IP6_LEN);
         ip[6] = proto;
         ip[7] = TTL;
         put64(ip + 8, spec->src_high);
         put64(ip + 24, spec->dst_high);
     } else {
         ip[0] = 0x45;
-        put16(ip + 2, len);
+        ether_put16(ip + 2, len);
         ip[6] = 0x40; /* is not to be cut, so it needs no identification (RFC 6864) */
         ip[8] = TTL;
         ip[9] = proto;
@@ -86,13 +81,13 @@ static void stream_put_ip(const struct gen_spec *spec, uint8_t *ip, uint32_t len
 
 static void stream_put_l4(const struct gen_spec *spec, uint8_t *l4, uint32_t len) {
     if (!spec->tcp) {
-        put16(l4 + 4, len);
+        ether_put16(l4 + 4, len);
         return;
     }
-    put16(l4 + 10, 1);           /* acknowledges byte 0 of nobody's stream */
+    ether_put16(l4 + 10, 1);           /* acknowledges byte 0 of nobody's stream */
     l4[12] = TCP_LEN / 4 << 4;
     l4[13] = 0x10;               /* ACK */
-    put16(l4 + 14, UINT16_MAX);  /* window */
+    ether_put16(l4 + 14, UINT16_MAX);  /* window */
 }
 
 static void stream_init_class(const struct gen_stream *stream, const struct gen_spec *spec,
@@ -107,7 +102,7 @@ static void stream_init_class(const struct gen_stream *stream, const struct gen_
     memcpy(head + MAC_LEN, spec->src_mac, MAC_LEN);
     at = stream_put_tag(at, ETHER_QINQ, spec->qinq);
     at = stream_put_tag(at, ETHER_VLAN, spec->vlan);
-    put16(at, spec->v6 ? ETHER_IP6 : ETHER_IP4);
+    ether_put16(at, spec->v6 ? ETHER_IP6 : ETHER_IP4);
     stream_put_ip(spec, head + stream->ip_off, len - stream->ip_off);
     stream_put_l4(spec, head + stream->l4_off, l4_len);
 

@@ -96,35 +96,50 @@ static void checksums_update(struct netif_virtio *nv) {
     NETIF_SET_CHECKSUM_CTRL(&nv->netif, nv->checksums);
 }
 
+/* Bits 1 << VIRTIO_NET_HDR_GSO_* of the features that were negotiated. */
+static uint8_t gso_bits(const struct net_dev *nd, enum virtio_feature tso4, enum virtio_feature tso6,
+                        enum virtio_feature uso4, enum virtio_feature uso6) {
+    const struct virtio_features *features = &nd->features;
+    const bool uso = virtio_feature_get(features, uso4) || virtio_feature_get(features, uso6);
+    return (uint8_t)(virtio_feature_get(features, tso4) << VIRTIO_NET_HDR_GSO_TCPV4 |
+                     virtio_feature_get(features, tso6) << VIRTIO_NET_HDR_GSO_TCPV6 |
+                     uso << VIRTIO_NET_HDR_GSO_UDP_L4);
+}
+
 /* After the device was brought up, maybe with other features than before. */
-static void checksums_negotiated(struct netif_virtio *nv) {
-    const struct virtio_features *features = &nv->nd->features;
-    const bool csum = virtio_feature_get(features, VIRTIO_NET_F_CSUM);
-    if (nv->csum && !csum) {
+static void offloads_negotiated(struct netif_virtio *nv) {
+    const struct net_dev *nd = nv->nd;
+    const bool csum = virtio_feature_get(&nd->features, VIRTIO_NET_F_CSUM);
+    const uint8_t tx_cut = gso_bits(nd, VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_HOST_TSO6,
+                                    VIRTIO_NET_F_HOST_USO, VIRTIO_NET_F_HOST_USO);
+    if ((nv->csum && !csum) || (nv->tx_cut & ~tx_cut) != 0) {
         netif_tx_drop_backlog(nv); /* their headers ask for what this device does not do */
-        nv->csum_lost = true;
+        nv->csum_lost |= nv->csum && !csum;
     }
     nv->csum = csum;
-    nv->guest_csum = virtio_feature_get(features, VIRTIO_NET_F_GUEST_CSUM);
+    nv->tx_cut = tx_cut;
+    nv->guest_csum = virtio_feature_get(&nd->features, VIRTIO_NET_F_GUEST_CSUM);
+    nv->rx_uncut = gso_bits(nd, VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6,
+                            VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_USO6);
     checksums_update(nv);
 }
 
-/* Tells lwIP whether to check the frame that it gets next. False: the frame is bad. Fragments are
- * never trusted, so what lwIP reassembles is checked with the last of them. */
-static bool rx_checksum(struct netif_virtio *nv, struct pktbuf *frame) {
+/* Tells lwIP whether to check the frame that it gets next. Fragments are never trusted, so what lwIP
+ * reassembles is checked with the last of them. */
+static enum csum_rx rx_checksum(struct netif_virtio *nv, struct pktbuf *frame,
+                                struct datagrams *datagrams) {
     u16_t checksums = nv->checksums;
-    switch (csum_offload_rx(net_rx_header(nv->nd, frame), frame)) {
-    case CSUM_RX_BAD:
+    const enum csum_rx verdict =
+        csum_offload_rx(net_rx_header(nv->nd, frame), frame, nv->rx_uncut, datagrams);
+    if (verdict == CSUM_RX_BAD) {
         nv->nd->rx.stats.drop_bad_header++;
-        return false;
-    case CSUM_RX_TRUST:
+        return verdict;
+    }
+    if (verdict != CSUM_RX_CHECK) {
         checksums &= (u16_t)~(NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP);
-        break;
-    case CSUM_RX_CHECK:
-        break;
     }
     NETIF_SET_CHECKSUM_CTRL(&nv->netif, checksums);
-    return true;
+    return verdict;
 }
 
 /* lwIP looks for all headers in the first piece of a packet. A device that cuts a frame within them
@@ -154,17 +169,7 @@ static bool rx_is_ours(struct netif_virtio *nv, const struct pbuf *p) {
     return true;
 }
 
-static void rx_frame(struct netif_virtio *nv, struct pktbuf *frame) {
-    struct net_dev *nd = nv->nd;
-
-    if (nv->guest_csum && UNLIKELY(!rx_checksum(nv, frame))) {
-        pktbuf_put_frame(frame);
-        return;
-    }
-    struct pbuf *p = LIKELY(rx_can_wrap(nd, frame)) ? rx_wrap(frame) : rx_copy(nd, frame);
-    if (UNLIKELY(p == NULL)) {
-        return;
-    }
+static void rx_input(struct netif_virtio *nv, struct pbuf *p) {
     if (UNLIKELY(!rx_is_ours(nv, p))) {
         pbuf_free(p);
         return;
@@ -175,6 +180,45 @@ static void rx_frame(struct netif_virtio *nv, struct pktbuf *frame) {
     if (UNLIKELY(nv->icmp6_seen != lwip_stats.icmp6.recv)) { /* maybe news of a path */
         path_mtu_check();
         checksums_update(nv);
+    }
+}
+
+/* Each of the datagrams in a frame becomes a packet of its own, which lwIP wants in one piece. */
+static void rx_datagrams(struct netif_virtio *nv, struct pktbuf *frame,
+                         const struct datagrams *datagrams) {
+    const u16_t checksums = nv->netif.chksum_flags; /* for all of them; ours may change meanwhile */
+    const uint32_t count = datagrams_count(datagrams);
+    for (uint32_t i = 0; i < count; i++) {
+        struct pbuf *p =
+            pbuf_alloc(PBUF_RAW_TX, (u16_t)datagrams_len(datagrams, i), PBUF_RAM);
+        if (p == NULL) {
+            nv->nd->rx.stats.drop_no_memory++;
+            continue;
+        }
+        datagrams_copy(datagrams, frame, i, p->payload);
+        NETIF_SET_CHECKSUM_CTRL(&nv->netif, checksums);
+        rx_input(nv, p);
+    }
+    pktbuf_put_frame(frame);
+}
+
+static void rx_frame(struct netif_virtio *nv, struct pktbuf *frame) {
+    struct net_dev *nd = nv->nd;
+    struct datagrams datagrams;
+
+    const enum csum_rx verdict =
+        nv->guest_csum ? rx_checksum(nv, frame, &datagrams) : CSUM_RX_CHECK;
+    if (UNLIKELY(verdict == CSUM_RX_BAD)) {
+        pktbuf_put_frame(frame);
+        return;
+    }
+    if (UNLIKELY(verdict == CSUM_RX_DATAGRAMS)) {
+        rx_datagrams(nv, frame, &datagrams);
+        return;
+    }
+    struct pbuf *p = LIKELY(rx_can_wrap(nd, frame)) ? rx_wrap(frame) : rx_copy(nd, frame);
+    if (LIKELY(p != NULL)) {
+        rx_input(nv, p);
     }
 }
 
@@ -203,7 +247,7 @@ struct netif *netif_virtio_add(unsigned nic) {
     ASSERT(nv->nd->hdr_len <= PBUF_LINK_ENCAPSULATION_HLEN);
     nv->restarts = nv->nd->restarts;
     struct netif *netif = netif_add_noaddr(&nv->netif, nv, netif_virtio_init, ethernet_input);
-    checksums_negotiated(nv);
+    offloads_negotiated(nv);
     return netif;
 }
 
@@ -259,7 +303,9 @@ unsigned netif_virtio_poll(unsigned nic) {
 }
 
 void netif_virtio_flush(unsigned nic) {
-    net_tx_flush(netif_virtio_nics[nic].nd);
+    struct netif_virtio *nv = &netif_virtio_nics[nic];
+    netif_tx_close(nv);
+    net_tx_flush(nv->nd);
 }
 
 static void netif_virtio_lost(struct net_dev *nd, void *token) {
@@ -277,13 +323,14 @@ static void netif_virtio_restarted(struct netif_virtio *nv) {
         nv->netif.mtu = nv->netif.mtu6 = nd->mtu;
         path_mtu_check();
     }
-    checksums_negotiated(nv);
+    offloads_negotiated(nv);
 }
 
 void netif_virtio_service(unsigned nic) {
     struct netif_virtio *nv = &netif_virtio_nics[nic];
     struct net_dev *nd = nv->nd;
 
+    netif_tx_close(nv); /* before the device may become another one */
     netif_tx_reclaim(nd);
     const unsigned found = net_service(nd, clock_ms(), netif_virtio_lost);
     if (found & NET_ANNOUNCE) {
@@ -325,4 +372,12 @@ uint64_t netif_virtio_wrong_vlan(unsigned nic) {
 
 unsigned netif_virtio_backlog(unsigned nic) {
     return netif_virtio_nics[nic].backlog_count;
+}
+
+uint64_t netif_virtio_tx_joined(unsigned nic) {
+    return netif_virtio_nics[nic].tx_joined;
+}
+
+uint64_t netif_virtio_acks_replaced(unsigned nic) {
+    return netif_virtio_nics[nic].acks_replaced;
 }

@@ -51,6 +51,12 @@ uint64_t netif_virtio_not_for_us(unsigned nic);
 /* Frames without the tag of vlan=, and without vlan= all that have a tag; dropped. */
 uint64_t netif_virtio_wrong_vlan(unsigned nic);
 
+/* Segments and datagrams that left in the frame of one before them, for the device to cut. */
+uint64_t netif_virtio_tx_joined(unsigned nic);
+
+/* Acknowledgements of TCP that were not sent, since a later one of the same pass says more. */
+uint64_t netif_virtio_acks_replaced(unsigned nic);
+
 /* Frames that wait for room in the transmit ring. */
 unsigned netif_virtio_backlog(unsigned nic);
 

@@ -36,44 +36,39 @@ static uint64_t stats_read_memp_errors(const void *source) {
     return sum;
 }
 
-static uint64_t stats_read_not_for_us(const void *source) {
+typedef uint64_t stats_of_nic(unsigned nic);
+
+/* Of all NICs together; the source is a pointer to a function that answers for one. */
+static uint64_t stats_read_nics(const void *source) {
+    stats_of_nic *const read = *(stats_of_nic *const *)source;
     uint64_t sum = 0;
-    (void)source;
     for (unsigned nic = 0; nic < net_dev_count; nic++) {
-        sum += netif_virtio_not_for_us(nic);
+        sum += read(nic);
     }
     return sum;
 }
 
-static uint64_t stats_read_wrong_vlan(const void *source) {
-    uint64_t sum = 0;
-    (void)source;
-    for (unsigned nic = 0; nic < net_dev_count; nic++) {
-        sum += netif_virtio_wrong_vlan(nic);
-    }
-    return sum;
-}
-
-static uint64_t stats_read_backlog(const void *source) {
-    uint64_t sum = 0;
-    (void)source;
-    for (unsigned nic = 0; nic < net_dev_count; nic++) {
-        sum += netif_virtio_backlog(nic);
-    }
-    return sum;
+static uint64_t stats_read_backlog(unsigned nic) {
+    return netif_virtio_backlog(nic);
 }
 
 #define LWIP_ITEM(item_name, field, text)                                                          \
     { .name = item_name, .help = text, .read = stats_read_lwip, .source = &lwip_stats.field }
+#define NICS_ITEM(item_name, function, text)                                                       \
+    .name = item_name, .help = text, .read = stats_read_nics,                                      \
+    .source = &(stats_of_nic *const) { function }
 #define USED_ITEM(item_name, pool, text)                                                           \
     { .name = item_name, .help = text, .read = stats_read_memp_used,                               \
       .source = &(const memp_t){pool}, .gauge = true }
 
 static const struct stats_item stats_stack_items[] = {
-    {.name = "not_for_us", .help = "Unicast frames for another station",
-     .read = stats_read_not_for_us},
-    {.name = "wrong_vlan", .help = "Frames of another VLAN, or with a tag though there is none",
-     .read = stats_read_wrong_vlan},
+    {NICS_ITEM("not_for_us", netif_virtio_not_for_us, "Unicast frames for another station")},
+    {NICS_ITEM("wrong_vlan", netif_virtio_wrong_vlan,
+               "Frames of another VLAN, or with a tag though there is none")},
+    {NICS_ITEM("tx_joined", netif_virtio_tx_joined,
+               "Segments and datagrams that left in the frame of one before, for the device to cut")},
+    {NICS_ITEM("acks_replaced", netif_virtio_acks_replaced,
+               "TCP acknowledgements that gave way to a later one of the same pass")},
     LWIP_ITEM("link_drops", link.drop, "Frames of unknown type"),
     LWIP_ITEM("arp_drops", etharp.drop, "ARP packets that were not understood"),
     LWIP_ITEM("ip_drops", ip.drop, "IPv4 packets dropped"),
@@ -93,8 +88,8 @@ static const struct stats_item stats_stack_items[] = {
     USED_ITEM("tcp_connections", MEMP_TCP_PCB, "TCP connections in any state"),
     USED_ITEM("tcp_segments", MEMP_TCP_SEG, "TCP segments on their way"),
     USED_ITEM("copied_frames", MEMP_PBUF_POOL, "Frames held in copies"),
-    {.name = "backlog_frames", .help = "Frames waiting for room in a transmit ring",
-     .read = stats_read_backlog, .gauge = true},
+    {NICS_ITEM("backlog_frames", stats_read_backlog, "Frames waiting for room in a transmit ring"),
+     .gauge = true},
 };
 
 static const struct stats_group stats_stack_group = {

@@ -107,4 +107,15 @@ static inline uint16_t verified(void) {
                               *once = &s;                                                          \
                  once != NULL; once = NULL)
 
+/* What is done to a frame that is sent, of which the first len bytes are at data. */
+static inline enum l4_kind sent(struct virtio_net_hdr *hdr, uint8_t *data, uint32_t len,
+                                uint32_t whole) {
+    struct l4_place place;
+    const enum l4_kind kind = l4_find(data, len, whole, &place);
+    if (kind == L4_PLAIN) {
+        csum_offload_tx(hdr, data, &place);
+    }
+    return kind;
+}
+
 #endif

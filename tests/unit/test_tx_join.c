@@ -1,0 +1,504 @@
+/* Frames that become one (net/tx_join.h). A stream of packets is joined as net/netif_tx.c does it, then cut as
+ * a device does it (5.1.6.2 and what TCP and UDP ask for): the packets that were sent must come out. */
+#include "tests/unit/unit.h"
+
+#include "net/csum_offload.h"
+#include "net/ether.h"
+#include "net/tx_join.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    LEN_MAX = 70000,
+    STREAM_MAX = 400,
+    FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16, URG = 32,
+    ALL_CUT = 1 << VIRTIO_NET_HDR_GSO_TCPV4 | 1 << VIRTIO_NET_HDR_GSO_TCPV6 |
+              1 << VIRTIO_NET_HDR_GSO_UDP_L4,
+};
+
+static struct unit_random rnd = {.state = 99};
+
+struct flow {
+    bool v6, vlan, udp;
+    uint16_t port;
+    uint8_t options; /* words of TCP options */
+    uint8_t ttl;
+};
+
+struct packet {
+    uint8_t *data;
+    uint32_t len;
+    uint32_t headers_len;
+    struct virtio_net_hdr hdr;
+    struct tx_join join;
+};
+
+static uint32_t get32(const uint8_t *at) {
+    return (uint32_t)ether_be16(at) << 16 | ether_be16(at + 2);
+}
+
+static void put32(uint8_t *at, uint32_t value) {
+    ether_put16(at, value >> 16);
+    ether_put16(at + 2, value);
+}
+
+static uint32_t ip_offset(const struct flow *f) {
+    return f->vlan ? 18 : 14;
+}
+
+/* A packet as lwIP leaves it, with the checksum left to the device. */
+static struct packet make(const struct flow *f, uint8_t flags, uint32_t seq, uint32_t ack,
+                          uint32_t data_len, unsigned cut) {
+    const uint32_t ip = ip_offset(f);
+    const uint32_t l4 = ip + (f->v6 ? 40 : 20);
+    const uint32_t l4_head = f->udp ? 8 : 20 + 4u * f->options;
+    struct packet p = {.len = l4 + l4_head + data_len, .headers_len = l4 + l4_head};
+    p.data = calloc(1, p.len);
+    memset(p.data, 0x22, 12);
+    if (f->vlan) {
+        ether_put16(p.data + 12, 0x8100);
+        ether_put16(p.data + 14, 9);
+    }
+    ether_put16(p.data + ip - 2, f->v6 ? 0x86dd : 0x0800);
+    if (f->v6) {
+        p.data[ip] = 0x60;
+        ether_put16(p.data + ip + 4, l4_head + data_len);
+        p.data[ip + 6] = f->udp ? 17 : 6;
+        p.data[ip + 7] = f->ttl;
+        memset(p.data + ip + 8, 0x33, 32);
+    } else {
+        p.data[ip] = 0x45;
+        ether_put16(p.data + ip + 2, 20 + l4_head + data_len);
+        ether_put16(p.data + ip + 4, (uint32_t)unit_random(&rnd));
+        p.data[ip + 8] = f->ttl;
+        p.data[ip + 9] = f->udp ? 17 : 6;
+        memset(p.data + ip + 12, 0x44, 8);
+    }
+    ether_put16(p.data + l4, 7);
+    ether_put16(p.data + l4 + 2, f->port);
+    if (f->udp) {
+        ether_put16(p.data + l4 + 4, 8 + data_len);
+    } else {
+        put32(p.data + l4 + 4, seq);
+        put32(p.data + l4 + 8, ack);
+        p.data[l4 + 12] = (uint8_t)(l4_head / 4 << 4);
+        p.data[l4 + 13] = flags;
+        ether_put16(p.data + l4 + 14, ack & 0xffff); /* a window that goes with it */
+        for (uint32_t i = 20; i < l4_head; i++) {
+            p.data[l4 + i] = (uint8_t)(ack + i); /* options, too */
+        }
+    }
+    for (uint32_t i = 0; i < data_len; i++) {
+        p.data[l4 + l4_head + i] = (uint8_t)unit_random(&rnd);
+    }
+    struct l4_place place;
+    assert_int_equal(l4_find(p.data, p.len, p.len, &place), L4_PLAIN);
+    csum_offload_tx(&p.hdr, p.data, &place);
+    tx_join_read(&p.join, p.data, p.headers_len, p.len, &place, cut);
+    return p;
+}
+
+/* --- the device ------------------------------------------------------------------------------- */
+
+static uint16_t sum_of(const uint8_t *data, uint32_t len, uint64_t sum) {
+    for (uint32_t i = 0; i < len; i++) {
+        sum += i % 2 == 0 ? (uint64_t)data[i] << 8 : data[i];
+    }
+    while (sum >> 16) {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    return (uint16_t)sum;
+}
+
+/* The pseudo-header's sum for so many bytes of TCP or UDP. */
+static uint16_t pseudo(const uint8_t *ip, bool v6, uint32_t l4_len) {
+    return v6 ? sum_of(ip + 8, 32, (uint64_t)l4_len + ip[6])
+              : sum_of(ip + 12, 8, (uint64_t)l4_len + ip[9]);
+}
+
+static struct packet out[STREAM_MAX];
+static unsigned out_count;
+
+static void emit(const uint8_t *data, uint32_t len) {
+    assert_true(out_count < STREAM_MAX);
+    struct packet *p = &out[out_count++];
+    p->data = malloc(len);
+    p->len = len;
+    memcpy(p->data, data, len);
+}
+
+/* Cuts a frame, or passes it on. */
+static void device(const struct flow *f, const uint8_t *frame, uint32_t len,
+                   const struct virtio_net_hdr *hdr) {
+    const uint32_t ip = ip_offset(f);
+    const uint32_t l4 = ip + (f->v6 ? 40 : 20);
+    const uint32_t ip_len = f->v6 ? 40u + ether_be16(frame + ip + 4) : ether_be16(frame + ip + 2);
+    assert_int_equal(ip + ip_len, len);
+    assert_int_equal(hdr->flags, VIRTIO_NET_HDR_F_NEEDS_CSUM);
+    assert_int_equal(hdr->csum_start, l4);
+    assert_int_equal(hdr->csum_offset, f->udp ? 6 : 16);
+    assert_int_equal(ether_be16(frame + l4 + hdr->csum_offset),
+                     pseudo(frame + ip, f->v6, len - l4));
+    if (hdr->gso_type == VIRTIO_NET_HDR_GSO_NONE) {
+        emit(frame, len);
+        return;
+    }
+    assert_int_equal(hdr->gso_type, f->udp  ? VIRTIO_NET_HDR_GSO_UDP_L4
+                                    : f->v6 ? VIRTIO_NET_HDR_GSO_TCPV6
+                                            : VIRTIO_NET_HDR_GSO_TCPV4);
+    assert_int_equal(hdr->hdr_len, l4 + (f->udp ? 8 : 20 + 4u * f->options));
+    assert_true(hdr->gso_size > 0 && len - hdr->hdr_len > hdr->gso_size);
+    if (!f->v6) {
+        assert_int_equal(sum_of(frame + ip, 20, 0), 0xffff);
+    }
+    if (f->udp) {
+        assert_int_equal(ether_be16(frame + l4 + 4), len - l4);
+    }
+    for (uint32_t off = hdr->hdr_len; off < len; off += hdr->gso_size) {
+        const uint32_t part = len - off < hdr->gso_size ? len - off : hdr->gso_size;
+        uint8_t *cut = malloc(hdr->hdr_len + part);
+        memcpy(cut, frame, hdr->hdr_len);
+        memcpy(cut + hdr->hdr_len, frame + off, part);
+        if (!f->udp) {
+            put32(cut + l4 + 4, get32(frame + l4 + 4) + off - hdr->hdr_len);
+            if (off + part < len) {
+                cut[l4 + 13] &= (uint8_t)~(FIN | PSH);
+            }
+        }
+        emit(cut, hdr->hdr_len + part);
+        free(cut);
+    }
+}
+
+/* --- the driver, as net/netif_tx.c -------------------------------------------------------------- */
+
+static struct {
+    bool used, bundle;
+    struct flow flow;
+    struct tx_join join;
+    struct virtio_net_hdr hdr;
+    uint32_t len;
+    uint8_t data[LEN_MAX];
+} held;
+
+static unsigned joined, replaced;
+
+static void close_held(void) {
+    if (held.used && held.bundle) {
+        tx_join_finish(&held.join, held.data, &held.hdr);
+    }
+    if (held.used) {
+        device(&held.flow, held.data, held.len, &held.hdr);
+    }
+    held.used = held.bundle = false;
+}
+
+static void send(const struct flow *f, const struct packet *p) {
+    if (held.used && tx_join_continues(&held.join, &p->join)) {
+        memcpy(held.data + held.len, p->data + p->headers_len, p->len - p->headers_len);
+        held.len += p->len - p->headers_len;
+        tx_join_add(&held.join, &p->join, held.data);
+        held.bundle = true;
+        joined++;
+        return;
+    }
+    if (held.used && !held.bundle && tx_join_supersedes(&held.join, &p->join)) {
+        held.used = false;
+        replaced++;
+    }
+    close_held();
+    memcpy(held.data, p->data, p->len);
+    held.used = true;
+    held.flow = *f;
+    held.hdr = p->hdr;
+    held.len = p->len;
+    held.join = p->join;
+    held.join.headers = held.data;
+    if (p->join.kind == TX_JOIN_NEVER) {
+        close_held();
+    }
+}
+
+/* --- tests ------------------------------------------------------------------------------------ */
+
+static int clean(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < out_count; i++) {
+        free(out[i].data);
+    }
+    out_count = joined = replaced = 0;
+    held.used = held.bundle = false;
+    return 0;
+}
+
+static const struct flow shapes[] = {
+    {.port = 1000, .ttl = 64},
+    {.port = 1000, .ttl = 64, .options = 3},
+    {.port = 1000, .ttl = 64, .options = 10, .vlan = true},
+    {.port = 1000, .ttl = 64, .v6 = true},
+    {.port = 1000, .ttl = 64, .v6 = true, .vlan = true, .options = 3},
+    {.port = 1000, .ttl = 64, .udp = true},
+    {.port = 1000, .ttl = 64, .udp = true, .v6 = true, .vlan = true},
+};
+
+#define FOR_FLOWS(f) for (const struct flow *f = shapes; f < shapes + ARRAY_SIZE(shapes); f++)
+
+/* What arrives is what was sent; what may be newer is newer, and nothing else differs. */
+static void expect_same(const struct flow *f, const struct packet *want, const struct packet *got) {
+    const uint32_t ip = ip_offset(f);
+    const uint32_t l4 = ip + (f->v6 ? 40 : 20);
+    assert_int_equal(got->len, want->len);
+    assert_memory_equal(got->data, want->data, ip);
+    assert_memory_equal(got->data + want->headers_len, want->data + want->headers_len,
+                        want->len - want->headers_len);
+    assert_memory_equal(got->data + l4, want->data + l4, 4);
+    if (!f->udp) {
+        assert_int_equal(get32(got->data + l4 + 4), get32(want->data + l4 + 4));
+        const uint32_t ack = get32(got->data + l4 + 8);
+        assert_true((int32_t)(ack - get32(want->data + l4 + 8)) >= 0);
+        assert_int_equal(ether_be16(got->data + l4 + 14), ack & 0xffff); /* window, options: as new */
+        for (uint32_t i = 20; i < 20 + 4u * f->options; i++) {
+            assert_int_equal(got->data[l4 + i], (uint8_t)(ack + i));
+        }
+        assert_int_equal(got->data[l4 + 13] & ~PSH, want->data[l4 + 13] & ~PSH);
+    }
+}
+
+/* A run of full segments and a short one is one frame, whatever the sizes. */
+static void test_run(void **state) {
+    static const uint32_t sizes[] = {1, 7, 100, 536, 1448, 8948};
+    (void)state;
+    FOR_FLOWS(f) {
+        for (unsigned s = 0; s < ARRAY_SIZE(sizes); s++) {
+            struct packet sent[7];
+            uint32_t seq = 0xffffff00; /* it wraps */
+            for (unsigned i = 0; i < 7; i++) {
+                const uint32_t len = i < 6 ? sizes[s] : (sizes[s] + 1) / 2;
+                sent[i] = make(f, i % 3 == 2 ? ACK | PSH : ACK, seq, 500 + i, len, ALL_CUT);
+                seq += len;
+                send(f, &sent[i]);
+            }
+            assert_int_equal(joined, 6);
+            close_held();
+            assert_int_equal(out_count, 7);
+            for (unsigned i = 0; i < 7; i++) {
+                expect_same(f, &sent[i], &out[i]);
+                free(sent[i].data);
+            }
+            const uint32_t flags = ip_offset(f) + (f->v6 ? 40 : 20) + 13;
+            assert_true(f->udp || (out[6].data[flags] & PSH)); /* an earlier one moved to the end */
+            clean(state);
+        }
+    }
+}
+
+/* As long as IP's length can say, and no longer. */
+static void test_longest(void **state) {
+    (void)state;
+    FOR_FLOWS(f) {
+        for (unsigned i = 0; i < 48; i++) {
+            struct packet p = make(f, ACK, i * 1400, 1, 1400, ALL_CUT);
+            send(f, &p);
+            assert_true(held.len - ip_offset(f) <= 65535);
+            free(p.data);
+        }
+        assert_true(joined >= 45);
+        close_held();
+        assert_int_equal(out_count, 48);
+        clean(state);
+    }
+}
+
+/* Two packets that must not become one. */
+static void apart(const struct flow *f, struct packet a, const struct flow *g, struct packet b) {
+    send(f, &a);
+    send(g, &b);
+    close_held();
+    assert_int_equal(joined, 0);
+    assert_int_equal(replaced, 0);
+    assert_int_equal(out_count, 2);
+    assert_memory_equal(out[0].data, a.data, a.len);
+    assert_memory_equal(out[1].data, b.data, b.len);
+    clean(NULL);
+    free(a.data);
+    free(b.data);
+}
+
+static void test_apart(void **state) {
+    (void)state;
+    FOR_FLOWS(f) {
+        struct flow g = *f;
+        g.port++;
+        apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), &g, make(&g, ACK, 150, 5, 50, ALL_CUT));
+        g = *f;
+        g.ttl--;
+        apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), &g, make(&g, ACK, 150, 5, 50, ALL_CUT));
+        g = *f;
+        g.vlan = !g.vlan;
+        apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), &g, make(&g, ACK, 150, 5, 50, ALL_CUT));
+        g = *f;
+        g.v6 = !g.v6;
+        apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), &g, make(&g, ACK, 150, 5, 50, ALL_CUT));
+        /* a longer one behind, or a device that does not cut this kind */
+        apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), f, make(f, ACK, 150, 5, 51, ALL_CUT));
+        const unsigned others = ALL_CUT & ~(f->udp  ? 1u << VIRTIO_NET_HDR_GSO_UDP_L4
+                                            : f->v6 ? 1u << VIRTIO_NET_HDR_GSO_TCPV6
+                                                    : 1u << VIRTIO_NET_HDR_GSO_TCPV4);
+        apart(f, make(f, ACK, 100, 5, 50, others), f, make(f, ACK, 150, 5, 50, others));
+        if (f->udp) {
+            continue;
+        }
+        g = *f;
+        g.options = f->options == 0 ? 3 : 0;
+        apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), &g, make(&g, ACK, 150, 5, 50, ALL_CUT));
+        /* a gap, the same again, an older acknowledgement, and flags that mean more */
+        apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), f, make(f, ACK, 151, 5, 50, ALL_CUT));
+        apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), f, make(f, ACK, 100, 5, 50, ALL_CUT));
+        apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), f, make(f, ACK, 150, 4, 50, ALL_CUT));
+        static const uint8_t flags[] = {0, SYN | ACK, FIN | ACK, RST | ACK, URG | ACK, 0x40 | ACK,
+                                        0x80 | ACK};
+        for (unsigned i = 0; i < ARRAY_SIZE(flags); i++) {
+            apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), f,
+                  make(f, flags[i], 150, 5, 50, ALL_CUT));
+            apart(f, make(f, flags[i], 100, 5, 50, ALL_CUT), f,
+                  make(f, ACK, 150, 5, 50, ALL_CUT));
+        }
+    }
+}
+
+/* A shorter one is the last. */
+static void test_short_ends(void **state) {
+    (void)state;
+    FOR_FLOWS(f) {
+        uint32_t seq = 0;
+        static const uint32_t sizes[] = {50, 49, 49, 50};
+        for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+            struct packet p = make(f, ACK, seq, 5, sizes[i], ALL_CUT);
+            send(f, &p);
+            seq += sizes[i];
+            free(p.data);
+        }
+        assert_int_equal(joined, 1); /* the second; the fourth is longer than the third */
+        close_held();
+        assert_int_equal(out_count, 4);
+        clean(state);
+    }
+}
+
+/* An acknowledgement gives way to one that acknowledges more, with data or without. */
+static void test_acknowledgements(void **state) {
+    (void)state;
+    FOR_FLOWS(f) {
+        if (f->udp) {
+            continue;
+        }
+        for (unsigned cut = 0; cut < 2; cut++) { /* whether the device cuts does not matter */
+            for (unsigned i = 0; i < 5; i++) {
+                struct packet p = make(f, ACK, 9, 0xfffffffe + i, i == 4 ? 10 : 0, cut ? ALL_CUT : 0);
+                send(f, &p);
+                free(p.data);
+            }
+            assert_int_equal(replaced, 4);
+            close_held();
+            assert_int_equal(out_count, 1);
+            assert_int_equal(get32(out[0].data + ip_offset(f) + (f->v6 ? 40 : 20) + 8), 2);
+            clean(state);
+        }
+        /* The same number again asks for a retransmission; an older one, or one with other flags, has
+         * its own meaning, and so has data behind which the acknowledgement was sent. */
+        apart(f, make(f, ACK, 9, 5, 0, ALL_CUT), f, make(f, ACK, 9, 5, 0, ALL_CUT));
+        apart(f, make(f, ACK, 9, 5, 0, ALL_CUT), f, make(f, ACK, 9, 4, 0, ALL_CUT));
+        apart(f, make(f, ACK, 9, 5, 0, ALL_CUT), f, make(f, ACK, 9, 5, 10, ALL_CUT));
+        apart(f, make(f, ACK, 9, 5, 0, ALL_CUT), f, make(f, ACK, 10, 6, 0, ALL_CUT));
+        apart(f, make(f, ACK, 9, 5, 0, ALL_CUT), f, make(f, ACK | FIN, 9, 6, 0, ALL_CUT));
+        apart(f, make(f, ACK | FIN, 9, 5, 0, ALL_CUT), f, make(f, ACK, 9, 6, 0, ALL_CUT));
+        apart(f, make(f, ACK, 9, 5, 10, ALL_CUT), f, make(f, ACK, 19, 6, 0, ALL_CUT));
+        struct flow g = *f;
+        g.port++;
+        apart(f, make(f, ACK, 9, 5, 0, ALL_CUT), &g, make(&g, ACK, 9, 6, 0, ALL_CUT));
+    }
+}
+
+/* Padding behind the packet, or headers that are not in one piece. */
+static void test_not_understood(void **state) {
+    (void)state;
+    FOR_FLOWS(f) {
+        struct packet p = make(f, ACK, 1, 1, 20, ALL_CUT);
+        struct l4_place place;
+        struct tx_join join;
+        assert_int_equal(l4_find(p.data, p.len, p.len, &place), L4_PLAIN);
+        tx_join_read(&join, p.data, p.len, p.len + 1, &place, ALL_CUT);
+        assert_int_equal(join.kind, TX_JOIN_NEVER);
+        for (uint32_t len = place.start; len < p.headers_len; len++) {
+            tx_join_read(&join, p.data, len, p.len, &place, ALL_CUT);
+            assert_int_equal(join.kind, TX_JOIN_NEVER);
+        }
+        free(p.data);
+        if (f->udp) {
+            continue;
+        }
+        for (unsigned words = 0; words < 16; words++) { /* a header that says its length wrong */
+            struct packet q = make(f, ACK, 1, 1, 0, ALL_CUT);
+            q.data[ip_offset(f) + (f->v6 ? 40 : 20) + 12] = (uint8_t)(words << 4);
+            assert_int_equal(l4_find(q.data, q.len, q.len, &place), L4_PLAIN);
+            tx_join_read(&join, q.data, q.len, q.len, &place, ALL_CUT);
+            assert_int_equal(join.kind != TX_JOIN_NEVER, words == 5u + f->options ||
+                                                             (words >= 5 && words < 5u + f->options));
+            free(q.data);
+        }
+    }
+}
+
+/* Any mixture of flows: all data arrives, each flow in order; acknowledgements are never taken back. */
+static void test_mixture(void **state) {
+    (void)state;
+    for (unsigned round = 0; round < 300; round++) {
+        uint32_t seq[ARRAY_SIZE(shapes)] = {0}, ack[ARRAY_SIZE(shapes)] = {0};
+        uint32_t bytes_in = 0, bytes_out = 0, data_in = 0, data_out = 0;
+        for (unsigned i = 0; i < 100; i++) {
+            const unsigned n = unit_below(&rnd, 3) ? round % ARRAY_SIZE(shapes)
+                                                   : unit_below(&rnd, ARRAY_SIZE(shapes));
+            const struct flow *f = &shapes[n];
+            const uint32_t len = f->udp || unit_below(&rnd, 4) ? 1 + unit_below(&rnd, 2) * 40 : 0;
+            ack[n] += unit_below(&rnd, 3);
+            struct packet p = make(f, ACK, seq[n], ack[n], len, ALL_CUT);
+            send(f, &p);
+            seq[n] += len;
+            bytes_in += len;
+            data_in += len != 0;
+            free(p.data);
+            if (unit_below(&rnd, 10) == 0) {
+                close_held();
+            }
+        }
+        close_held();
+        for (unsigned i = 0; i < out_count; i++) {
+            struct l4_place place;
+            /* Packets of a frame that was cut have the lengths of the whole. */
+            const uint8_t *data = out[i].data;
+            assert_true(l4_find(data, out[i].len, LEN_MAX, &place) == L4_PLAIN);
+            const uint32_t head = place.start + (place.protocol == L4_UDP
+                                                     ? 8u : (data[place.start + 12] >> 4) * 4u);
+            bytes_out += out[i].len - head;
+            data_out += out[i].len > head;
+        }
+        assert_int_equal(bytes_out, bytes_in);
+        assert_int_equal(data_out, data_in);
+        assert_int_equal(out_count + replaced, 100);
+        clean(state);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_run, clean),
+        cmocka_unit_test_teardown(test_longest, clean),
+        cmocka_unit_test_teardown(test_apart, clean),
+        cmocka_unit_test_teardown(test_short_ends, clean),
+        cmocka_unit_test_teardown(test_acknowledgements, clean),
+        cmocka_unit_test_teardown(test_not_understood, clean),
+        cmocka_unit_test_teardown(test_mixture, clean),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
