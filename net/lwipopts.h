@@ -2,7 +2,7 @@
  *
  * Memory: all static, about 3 MiB in `.bss.large`. Sizes follow from what must go on at once:
  *
- *   512 connections of the workload and 128 more for HTTP, iperf and closing ones
+ *   1024 connections of the workload and 128 more for HTTP, iperf and closing ones
  *   4096 TCP segments on their way; each has a header (pool of 192 bytes) and points to its data
  *   384 full frames copied out of packet buffers when those run low */
 #ifndef NET_LWIPOPTS_H
@@ -22,7 +22,7 @@
 #define MEM_USE_POOLS 1
 #define MEM_USE_POOLS_TRY_BIGGER_POOL 1
 #define MEMP_USE_CUSTOM_POOLS 1
-#define MEMP_NUM_TCP_PCB 640
+#define MEMP_NUM_TCP_PCB 1152
 #define MEMP_NUM_TCP_PCB_LISTEN 8
 #define MEMP_NUM_TCP_SEG 4096
 #define MEMP_NUM_UDP_PCB 16
@@ -106,8 +106,9 @@
 #define TCP_QUEUE_OOSEQ 1
 #define TCP_OOSEQ_MAX_PBUFS 192 /* a full window of full segments */
 #define LWIP_TCP_SACK_OUT 1
+#define LWIP_TCP_TIMESTAMPS 1
 #define TCP_LISTEN_BACKLOG 1
-#define TCP_DEFAULT_LISTEN_BACKLOG 120 /* five ports: half-open ones leave room for others */
+#define TCP_DEFAULT_LISTEN_BACKLOG 220 /* five ports: half-open ones leave room for others */
 #define LWIP_TCP_KEEPALIVE 1
 #define TCP_MSL 30000
 #define LWIP_RANDOMIZE_INITIAL_LOCAL_PORTS 1

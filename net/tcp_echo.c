@@ -9,7 +9,7 @@
 
 enum {
     ECHO_PORT = 7,
-    ECHO_CONN_MAX = 512,
+    ECHO_CONN_MAX = 1024,
     ECHO_STALLED_MS = 2000,
     ECHO_PACK_WAITING = 8, /* with so many packets unsent, small ones are packed together ... */
     ECHO_PACK_MAX = 512,   /* ... small: up to so many bytes */
