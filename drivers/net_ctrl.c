@@ -85,16 +85,84 @@ static int coalesce_config(struct net_dev *nd, const char *list) {
     return ERR_OK;
 }
 
+static const struct {
+    const char *name;
+    uint8_t bit;
+} offloads[] = {
+    {"csum", VIRTIO_NET_F_GUEST_CSUM},  {"tso4", VIRTIO_NET_F_GUEST_TSO4},
+    {"tso6", VIRTIO_NET_F_GUEST_TSO6},  {"uso4", VIRTIO_NET_F_GUEST_USO4},
+    {"uso6", VIRTIO_NET_F_GUEST_USO6},
+};
+
+/* Adds the offload of that name to those that stay on; only what was negotiated can (5.1.6.5.6.1.1). */
+static int offload_config(struct net_dev *nd, const char *name, size_t len) {
+    for (unsigned i = 0; i < ARRAY_SIZE(offloads); i++) {
+        if (strlen(offloads[i].name) != len || memcmp(offloads[i].name, name, len) != 0) {
+            continue;
+        }
+        if (!net_has(nd, offloads[i].bit)) {
+            NET_ERROR(nd, "guest_offloads=: %s: feature %s is not negotiated", offloads[i].name,
+                      virtio_feature_name(offloads[i].bit));
+            return ERR_CONFIG;
+        }
+        nd->ctrl.offloads |= UINT64_C(1) << offloads[i].bit;
+        return ERR_OK;
+    }
+    NET_ERROR(nd, "guest_offloads=: '%.*s': must be none, or some of csum, tso4, tso6, uso4, uso6",
+              (int)len, name);
+    return ERR_CONFIG;
+}
+
+static int offloads_config(struct net_dev *nd, const char *list) {
+    nd->ctrl.has_offloads = *list != '\0';
+    if (!nd->ctrl.has_offloads) {
+        return ERR_OK;
+    }
+    if (!net_has(nd, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS)) {
+        NET_ERROR(nd, "guest_offloads=: feature ctrl_guest_offloads is not offered or masked");
+        return ERR_CONFIG;
+    }
+    bool more = strcmp(list, "none") != 0;
+    while (more) {
+        const size_t len = strcspn(list, ",");
+        if (offload_config(nd, list, len) != ERR_OK) {
+            return ERR_CONFIG;
+        }
+        list += len;
+        more = *list == ',';
+        list += more;
+    }
+    /* As their features need it (5.1.3.1). */
+    if (nd->ctrl.offloads != 0 && !(nd->ctrl.offloads & 1u << VIRTIO_NET_F_GUEST_CSUM)) {
+        NET_ERROR(nd, "guest_offloads=: the others need csum");
+        return ERR_CONFIG;
+    }
+    return ERR_OK;
+}
+
+/* Whether all that shall stay on can be, and the device can be told to switch off the rest. */
+static bool offloads_served(const struct net_dev *nd) {
+    bool served = net_has(nd, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
+    for (unsigned i = 0; i < ARRAY_SIZE(offloads); i++) {
+        const bool wanted = nd->ctrl.offloads >> offloads[i].bit & 1;
+        served = served && (!wanted || net_has(nd, offloads[i].bit));
+    }
+    return served;
+}
+
 int net_ctrl_config(struct net_dev *nd, const struct config *cfg) {
     nd->ctrl.vlan = (uint16_t)cfg->vlan;
-    const int err = mac_config(nd, cfg->mac);
+    int err = mac_config(nd, cfg->mac);
+    if (err == ERR_OK) {
+        err = offloads_config(nd, cfg->guest_offloads);
+    }
     return err == ERR_OK ? coalesce_config(nd, cfg->coalesce) : err;
 }
 
 bool net_ctrl_serves_keys(const struct net_dev *nd) {
     const bool coalesce = nd->ctrl.rx_coalesce.set || nd->ctrl.tx_coalesce.set;
     return (!nd->ctrl.has_mac || net_has(nd, VIRTIO_NET_F_CTRL_MAC_ADDR)) &&
-           (!coalesce || can_coalesce(nd));
+           (!nd->ctrl.has_offloads || offloads_served(nd)) && (!coalesce || can_coalesce(nd));
 }
 
 /* --- commands ---------------------------------------------------------------------------------- */
@@ -198,6 +266,14 @@ static int set_vlan(struct net_dev *nd) {
                : ERR_OK;
 }
 
+/* All that were negotiated are on when the device starts (5.1.6.5.6.1). */
+static int set_offloads(struct net_dev *nd) {
+    return nd->ctrl.has_offloads
+               ? command(nd, VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET,
+                         &nd->ctrl.offloads, sizeof(nd->ctrl.offloads))
+               : ERR_OK;
+}
+
 static int set_coalesce(struct net_dev *nd, const struct net_coalesce *c, uint8_t cmd,
                         uint16_t queue) {
     const struct virtio_net_ctrl_coal_vq coal = {
@@ -220,6 +296,9 @@ int net_ctrl_start(struct net_dev *nd) {
     }
     if (err == ERR_OK) {
         err = set_vlan(nd);
+    }
+    if (err == ERR_OK) {
+        err = set_offloads(nd);
     }
     if (err == ERR_OK) {
         err = set_coalesce(nd, &nd->ctrl.rx_coalesce, VIRTIO_NET_CTRL_NOTF_COAL_RX_SET,

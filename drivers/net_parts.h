@@ -66,7 +66,7 @@ void net_track_outage(struct net_dev *nd, uint64_t now_ms);
 
 /* --- net_ctrl.c -------------------------------------------------------------------------------- */
 
-/* Reads the keys of the control queue (mac, vlan, coalesce) into nd, once, after the first
+/* Reads the keys of the control queue (mac, vlan, guest_offloads, coalesce) into nd, once, after the first
  * negotiation. ERR_CONFIG when one is malformed or the device has no feature for it; the reason was
  * logged. */
 int net_ctrl_config(struct net_dev *nd, const struct config *cfg);
@@ -77,8 +77,8 @@ bool net_ctrl_serves_keys(const struct net_dev *nd);
 /* Memory of the commands. */
 int net_ctrl_allocate(struct net_dev *nd);
 
-/* After DRIVER_OK: tells the device the MAC address, which frames to deliver, VLAN and coalescing
- * (5.1.6.5). ERR_CONFIG when the device refuses what the user asked for, ERR_DEVICE when it does not
+/* After DRIVER_OK: tells the device the MAC address, which frames to deliver and in which form, VLAN and
+ * coalescing (5.1.6.5). ERR_CONFIG when the device refuses what the user asked for, ERR_DEVICE when it does not
  * answer. Does nothing without CTRL_VQ. */
 int net_ctrl_start(struct net_dev *nd);
 

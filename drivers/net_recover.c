@@ -75,7 +75,8 @@ static int check_unchanged(struct net_dev *nd) {
         return ERR_DEVICE;
     }
     if (!net_ctrl_serves_keys(nd)) {
-        NET_ERROR(nd, "the device came back without a feature that mac= or coalesce= needs");
+        NET_ERROR(nd, "the device came back without a feature that mac=, guest_offloads= or "
+                      "coalesce= needs");
         return ERR_DEVICE;
     }
     const bool ctrl = net_has(nd, VIRTIO_NET_F_CTRL_VQ);

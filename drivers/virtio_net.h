@@ -31,7 +31,7 @@ enum {
     NET_VLAN_TAG_LEN = 4,
     NET_VLAN_TAGS_MAX = 2,  /* in a frame; receive buffers have room for them, whoever sends it */
     NET_FRAME_MAX = 65535,  /* longer received frames are dropped */
-    NET_RX_GSO_LEN = 65562, /* bytes of the longest frame that a device merges, virtio header included */
+    NET_RX_GSO_LEN = 65601, /* the longest frame that a device merges, virtio header included: 5.1.6.3.1 */
     NET_TX_GSO_LEN_MAX = 65535 + NET_ETH_HDR_LEN, /* IP packets have at most 65535 bytes */
 };
 
@@ -129,6 +129,8 @@ struct net_ctrl {
     bool promiscuous; /* receive everything; default: own address, multicast, broadcast */
     uint16_t vlan;    /* that all frames carry, 0: none */
     struct net_coalesce rx_coalesce, tx_coalesce;
+    bool has_offloads;  /* the device is told which receive offloads to keep ... */
+    uint64_t offloads;  /* ... these: bits numbered as their features (5.1.6.5.6.1) */
 };
 
 struct net_dev {

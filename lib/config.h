@@ -51,6 +51,7 @@ struct config {
     uint32_t vlan;      /* VLAN id that all frames carry, 0: none */
     uint32_t pci;       /* enum config_pci */
     char mmio_devices[512]; /* "SIZE@BASE:IRQ[:ID]", separated by commas: virtio devices without PCI */
+    char guest_offloads[48]; /* "NAME,NAME" or "none": receive offloads that stay on; empty: all */
     char coalesce[64];  /* "rx:USECS,FRAMES;tx:USECS,FRAMES", either part may be missing */
     char kind[24];      /* of app=crash-test */
 

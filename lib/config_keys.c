@@ -67,7 +67,8 @@ enum {
     APPS_SINK = 1 << CONFIG_APP_SINK,
     APPS_CRASH_TEST = 1 << CONFIG_APP_CRASH_TEST,
     APPS_RAW = APPS_FWD | APPS_GEN | APPS_SINK,
-    APPS_ALL = APPS_RAW | APPS_PING | APPS_CRASH_TEST | 1 << CONFIG_APP_ECHO,
+    APPS_STACK = APPS_PING | APPS_CRASH_TEST | 1 << CONFIG_APP_ECHO,
+    APPS_ALL = APPS_RAW | APPS_STACK,
 };
 
 #define CHOICE(key, list, apps)                                                                    \
@@ -99,6 +100,7 @@ const struct config_key config_keys[] = {
     TEXT(features, APPS_ALL),
     TEXT(mac, APPS_ALL),
     NUMBER(vlan, 1, 4094, APPS_ALL),
+    TEXT(guest_offloads, APPS_STACK),
     TEXT(coalesce, APPS_ALL),
     CHOICE(pci, config_pcis, APPS_ALL),
     LIST_NAMED("virtio_mmio.device", mmio_devices, APPS_ALL),

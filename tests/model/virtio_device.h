@@ -8,7 +8,7 @@
  * Sections are those of VIRTIO 1.2. Where it has its parts: virtio_device.c registers areas and
  * interrupts, virtio_device_mmio.c the registers without PCI, virtio_device_common.c the common
  * configuration, virtio_device_net.c features, configuration and frames of section 5.1,
- * virtio_device_ctrl.c the control queue. */
+ * virtio_device_gso.c long frames, virtio_device_ctrl.c the control queue. */
 #ifndef TESTS_MODEL_VIRTIO_DEVICE_H
 #define TESTS_MODEL_VIRTIO_DEVICE_H
 
@@ -93,6 +93,7 @@ struct virtio_device_ctrl {
     unsigned vlan_count;
     struct virtio_device_coalesce coalesce[2];  /* in force, of each queue */
     struct virtio_device_coalesce all_queues[2]; /* of receive and transmit queues */
+    uint64_t offloads_off; /* receive offloads that were negotiated and then switched off */
     /* Since the beginning. */
     struct virtio_device_command log[COMMAND_LOG];
     unsigned count;
@@ -192,6 +193,15 @@ void virtio_device_need_reset(struct virtio_device *d);
  * not negative. Returns how many buffers, 0 when the driver has not posted as many. Not shown yet. */
 unsigned virtio_device_receive(struct virtio_device *d, const uint8_t *frame, uint32_t len,
                                uint32_t per_buffer, int lie);
+
+/* The same for a frame that was not cut to the MTU, in as many buffers as it needs, each of them filled. The
+ * header is given, but for num_buffers. Returns how many, 0 when those that are posted do not hold it: the
+ * driver's fault. */
+unsigned virtio_device_receive_merged(struct virtio_device *d, const uint8_t header[12],
+                                      const uint8_t *frame, uint32_t len);
+
+/* What the driver says of a frame that it sends, virtio header included, keeps to 5.1.6.2. */
+void virtio_device_check_sent(struct virtio_device *d, const uint8_t *bytes, uint32_t len);
 
 /* Lies about a queue, as vq_device_fault() and vq_device_place(); then the device leaves it alone until it
  * is reset. */

@@ -4,6 +4,8 @@
 #include <string.h>
 
 enum {
+    F_GUEST_CSUM = 1,
+    F_CTRL_GUEST_OFFLOADS = 2,
     F_CTRL_RX = 18,
     F_CTRL_VLAN = 19,
     F_GUEST_ANNOUNCE = 21,
@@ -96,6 +98,24 @@ static bool acknowledge(struct virtio_device *d, const struct virtio_device_comm
     return true;
 }
 
+/* 5.1.6.5.6: the receive offloads that are on from now; none of them without the checksum's (5.1.3.1). */
+static bool set_offloads(struct virtio_device *d, const struct virtio_device_command *c) {
+    static const uint8_t bits[] = {F_GUEST_CSUM, 7, 8, 9, 10, 54, 55};
+    const uint64_t on = le(c->data, 4) | (uint64_t)le(c->data + 4, 4) << 32;
+    uint64_t negotiated = 0;
+    for (unsigned i = 0; i < sizeof(bits); i++) {
+        negotiated |= (uint64_t)virtio_device_accepted(d, bits[i]) << bits[i];
+    }
+    if (!needs(d, F_CTRL_GUEST_OFFLOADS) || !has_len(d, c, 8) ||
+        !rule(d, c->command == 0, "5.1.6.5.6: a command of class GUEST_OFFLOADS") ||
+        !rule(d, !(on & ~negotiated), "5.1.6.5.6.1.1: an offload that was not negotiated") ||
+        !rule(d, on == 0 || (on & 1u << F_GUEST_CSUM), "5.1.3.1: an offload without GUEST_CSUM")) {
+        return false;
+    }
+    d->ctrl.offloads_off = negotiated & ~on;
+    return true;
+}
+
 /* 5.1.6.5.7 */
 static bool set_coalesce(struct virtio_device *d, const struct virtio_device_command *c) {
     const bool one = c->command >= 2;
@@ -126,6 +146,8 @@ static bool execute(struct virtio_device *d, const struct virtio_device_command 
         return set_vlan(d, c);
     case 3:
         return acknowledge(d, c);
+    case 5:
+        return set_offloads(d, c);
     case 6:
         return set_coalesce(d, c);
     default:

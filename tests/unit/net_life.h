@@ -48,4 +48,21 @@ static inline void offer_ctrl(void) {
     }
 }
 
+/* All that is about frames longer than the MTU, and what it needs. */
+static inline void offer_offloads(void) {
+    static const uint8_t bits[] = {
+        VIRTIO_NET_F_CSUM,       VIRTIO_NET_F_HOST_TSO4,  VIRTIO_NET_F_HOST_TSO6,
+        VIRTIO_NET_F_HOST_USO,   VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_GUEST_TSO4,
+        VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_USO6,
+        VIRTIO_NET_F_MRG_RXBUF,  VIRTIO_NET_F_CTRL_VQ,    VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(bits); i++) {
+        offer(bits[i]);
+    }
+}
+
+static inline bool offload_is_on(unsigned bit) {
+    return virtio_device_accepted(&dev, bit) && !(dev.ctrl.offloads_off >> bit & 1);
+}
+
 #endif

@@ -266,6 +266,7 @@ static inline uint32_t transmit(uint8_t *bytes, size_t size) {
     }
     assert_int_equal(b.n_in, 0);
     assert_int_equal(vq_device_read(&dev.queue[TX].ring, b.id, bytes, size), b.out_len);
+    virtio_device_check_sent(&dev, bytes, (uint32_t)b.out_len);
     vq_device_use(&dev.queue[TX].ring, b.id, 0);
     return (uint32_t)b.out_len;
 }

@@ -171,6 +171,12 @@ static void test_keys_of_one_app(void **state) {
     refuse("rate=1pps", "rate|app=echo");
     refuse("app=sink rate=1pps", "rate|app=sink");
     refuse("rate=1pps app=fwd", "rate|app=fwd");
+    accept("guest_offloads=csum,tso4");
+    assert_string_equal(cfg.guest_offloads, "csum,tso4");
+    accept("app=ping dst=10.0.0.1 guest_offloads=none");
+    refuse("app=fwd guest_offloads=none", "guest_offloads|app=fwd");
+    refuse("app=gen guest_offloads=none", "guest_offloads|app=gen");
+    refuse("guest_offloads=", "guest_offloads=|needs a value");
     refuse("app=gen qinq=7", "qinq=7|vlan=");
     accept("app=gen qinq=7 vlan=8");
     /* The workload is looked at first, so that a wrong one is the mistake that is told. */

@@ -3,16 +3,18 @@
 
 #include <stdio.h>
 
-enum { RX_MODE = 0, MAC = 1, VLAN = 2, ACK = 3, COAL = 6 };
+enum { RX_MODE = 0, MAC = 1, VLAN = 2, ACK = 3, OFFLOADS = 5, COAL = 6 };
 
 static void ask_for_all(void) {
     offer_ctrl();
+    offer_offloads();
     strcpy(cfg.mac, "02:00:00:00:00:07");
+    strcpy(cfg.guest_offloads, "csum,tso6");
     strcpy(cfg.coalesce, "rx:1,2;tx:3,4");
     cfg.vlan = 5;
 }
 
-enum { COMMANDS = 6 }; /* of that */
+enum { COMMANDS = 7 }; /* of that */
 
 static void answer(uint8_t class, enum virtio_device_answer how) {
     dev.ctrl.answer_class = class;
@@ -111,7 +113,11 @@ static void test_refusals_at_start(void **state) {
     static const struct {
         uint8_t class;
         int err;
-    } cases[] = {{RX_MODE, ERR_OK}, {MAC, ERR_CONFIG}, {VLAN, ERR_CONFIG}, {COAL, ERR_CONFIG}};
+    } cases[] = {{RX_MODE, ERR_OK},
+                 {MAC, ERR_CONFIG},
+                 {VLAN, ERR_CONFIG},
+                 {OFFLOADS, ERR_CONFIG},
+                 {COAL, ERR_CONFIG}};
     for (unsigned i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
         const bool garbage = i >= ARRAY_SIZE(cases);
         const uint8_t class = cases[i % ARRAY_SIZE(cases)].class;
@@ -132,7 +138,7 @@ static void test_refusals_at_start(void **state) {
 
 /* Over a restart: the device is left alone, and asked again each time until it agrees. */
 static void test_refusals_later(void **state) {
-    static const uint8_t classes[] = {MAC, VLAN, COAL};
+    static const uint8_t classes[] = {MAC, VLAN, OFFLOADS, COAL};
     for (unsigned i = 0; i < ARRAY_SIZE(classes); i++) {
         again(state);
         ask_for_all();
@@ -151,6 +157,8 @@ static void test_refusals_later(void **state) {
         next_service();
         assert_true(dev.ctrl.has_mac);
         assert_int_equal(dev.ctrl.vlan[0], 5);
+        assert_true(offload_is_on(VIRTIO_NET_F_GUEST_TSO6));
+        assert_false(offload_is_on(VIRTIO_NET_F_GUEST_TSO4));
         assert_int_equal(dev.ctrl.coalesce[TX].usecs, 3);
         expect_traffic();
     }
