@@ -179,7 +179,7 @@ void user_main(void) {
         }
         exit_guest(EXIT_STATUS_OK);
     }
-    if (config.mode != CONFIG_MODE_POLL) {
+    if (config_may_halt(&config)) {
         lapic_init();
     }
     power_button_init(); /* before the boot event: a press after it counts */

@@ -136,6 +136,10 @@ static int config_check(const struct config *cfg, struct config_error *error) {
     if (cfg->intx != 0 && cfg->mode == CONFIG_MODE_POLL) {
         return config_fail(error, "intx=1: mode=poll takes no interrupts");
     }
+    if (cfg->idle_pause != CONFIG_IDLE_AUTO && cfg->mode != CONFIG_MODE_POLL) {
+        return config_fail(error, "idle_pause=%s: is for mode=poll, mode=%s sleeps by itself",
+                           config_idle_pause_name(cfg->idle_pause), config_mode_name(cfg->mode));
+    }
     if (cfg->app == CONFIG_APP_GEN && cfg->qinq != 0 && cfg->vlan == 0) {
         return config_fail(error, "qinq=%u: is the outer tag, the inner one is missing: vlan=",
                            (unsigned)cfg->qinq);
@@ -209,5 +213,9 @@ int config_parse_sources(struct config *cfg, const struct config_source *sources
         err = config_words(cfg, sources[i].text, &error);
     }
     error.source = NULL;
-    return err == ERR_OK ? config_check(cfg, &error) : err;
+    err = err == ERR_OK ? config_check(cfg, &error) : err;
+    if (cfg->mode == CONFIG_MODE_POLL && cfg->idle_pause == CONFIG_IDLE_AUTO) {
+        cfg->idle_pause = config_is_raw(cfg) ? CONFIG_IDLE_SPIN : CONFIG_IDLE_PAUSE;
+    }
+    return err;
 }

@@ -30,6 +30,14 @@ enum config_fwd {
     CONFIG_FWD_5TSWAP,
     CONFIG_FWD_ICMPECHO,
 };
+/* What a polled guest does in a pass that found nothing. AUTO: one of the others, by workload. */
+enum config_idle_pause {
+    CONFIG_IDLE_AUTO,
+    CONFIG_IDLE_SPIN,
+    CONFIG_IDLE_PAUSE,
+    CONFIG_IDLE_YIELD,
+};
+enum config_trace { CONFIG_TRACE_NONE, CONFIG_TRACE_LATENCY };
 enum config_pci { CONFIG_PCI_AUTO, CONFIG_PCI_OFF };
 enum config_payload { CONFIG_PAYLOAD_PATTERN, CONFIG_PAYLOAD_FIXED };
 
@@ -38,7 +46,10 @@ struct config {
     uint32_t ring;    /* enum config_ring */
     uint32_t mode;    /* enum config_mode */
     uint32_t intx;    /* 1: interrupts by INTx even where the device has MSI-X */
-    uint32_t idle_us; /* mode=adaptive: poll so long without work before sleeping */
+    uint32_t idle_us; /* poll so long without work before sleeping (adaptive), yielding (poll) */
+    uint32_t idle_pause; /* enum config_idle_pause; AUTO only in modes that sleep */
+    uint32_t yield_us; /* IDLE_YIELD: so long at a time */
+    uint32_t trace;    /* enum config_trace, of echo and ping */
     uint32_t queue;   /* descriptors in a ring, 0: the device's maximum */
     uint32_t seconds; /* stop after so long, 0: never */
     uint32_t stats;   /* seconds between statistics lines, 0: none */
@@ -101,6 +112,11 @@ ALWAYS_INLINE bool config_is_raw(const struct config *cfg) {
     return cfg->app == CONFIG_APP_FWD || cfg->app == CONFIG_APP_GEN || cfg->app == CONFIG_APP_SINK;
 }
 
+/* The guest may halt until a timer or a device interrupts. */
+ALWAYS_INLINE bool config_may_halt(const struct config *cfg) {
+    return cfg->mode != CONFIG_MODE_POLL || cfg->idle_pause == CONFIG_IDLE_YIELD;
+}
+
 struct config_source {
     const char *name; /* before an error in it; NULL: the command line, which needs no name */
     const char *text;
@@ -115,5 +131,6 @@ int config_parse_sources(struct config *cfg, const struct config_source *sources
 
 const char *config_app_name(uint32_t app);
 const char *config_mode_name(uint32_t mode);
+const char *config_idle_pause_name(uint32_t idle_pause);
 
 #endif

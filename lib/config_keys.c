@@ -26,6 +26,20 @@ static const struct config_choice config_modes[] = {
     {NULL, 0},
 };
 
+static const struct config_choice config_idle_pauses[] = {
+    {"auto", CONFIG_IDLE_AUTO},
+    {"spin", CONFIG_IDLE_SPIN},
+    {"pause", CONFIG_IDLE_PAUSE},
+    {"yield", CONFIG_IDLE_YIELD},
+    {NULL, 0},
+};
+
+static const struct config_choice config_traces[] = {
+    {"none", CONFIG_TRACE_NONE},
+    {"latency", CONFIG_TRACE_LATENCY},
+    {NULL, 0},
+};
+
 static const struct config_choice config_protos[] = {
     {"icmp", CONFIG_PROTO_ICMP},
     {"udp", CONFIG_PROTO_UDP},
@@ -61,14 +75,15 @@ static const struct config_choice config_payloads[] = {
 };
 
 enum {
+    APPS_ECHO = 1 << CONFIG_APP_ECHO,
     APPS_PING = 1 << CONFIG_APP_PING,
     APPS_FWD = 1 << CONFIG_APP_FWD,
     APPS_GEN = 1 << CONFIG_APP_GEN,
     APPS_SINK = 1 << CONFIG_APP_SINK,
     APPS_CRASH_TEST = 1 << CONFIG_APP_CRASH_TEST,
     APPS_RAW = APPS_FWD | APPS_GEN | APPS_SINK,
-    APPS_STACK = APPS_PING | APPS_CRASH_TEST | 1 << CONFIG_APP_ECHO,
-    APPS_ALL = APPS_RAW | APPS_STACK,
+    APPS_STACK = APPS_ECHO | APPS_PING,
+    APPS_ALL = APPS_RAW | APPS_STACK | APPS_CRASH_TEST,
 };
 
 #define CHOICE(key, list, apps)                                                                    \
@@ -91,6 +106,9 @@ const struct config_key config_keys[] = {
     CHOICE(mode, config_modes, APPS_ALL),
     NUMBER(intx, 0, 1, APPS_ALL),
     NUMBER(idle_us, 0, 1000000, APPS_ALL),
+    CHOICE(idle_pause, config_idle_pauses, APPS_ALL),
+    NUMBER(yield_us, 1, 100000, APPS_ALL),
+    CHOICE(trace, config_traces, APPS_STACK),
     NUMBER(queue, 1, 32768, APPS_ALL),
     NUMBER(seconds, 0, 1000000, APPS_ALL),
     NUMBER(stats, 0, 86400, APPS_ALL),
@@ -148,6 +166,7 @@ void config_defaults(struct config *cfg, uint32_t app) {
         .ip = "dhcp",
         .ip6 = "auto",
         .idle_us = 100,
+        .yield_us = 50,
         .port = 7,
         .count = 10,
         .size = 56,
@@ -192,4 +211,8 @@ const char *config_app_name(uint32_t app) {
 
 const char *config_mode_name(uint32_t mode) {
     return config_choice_name(config_modes, mode);
+}
+
+const char *config_idle_pause_name(uint32_t idle_pause) {
+    return config_choice_name(config_idle_pauses, idle_pause);
 }

@@ -31,8 +31,11 @@ static struct {
     uint64_t tick_ticks; /* of the time stamp counter, about a millisecond */
     uint64_t service_ms[NET_DEV_MAX];
     uint32_t mode;           /* enum config_mode */
-    uint64_t idle_ticks;     /* adaptive: without work for so long before a sleep */
-    uint64_t work_tsc;       /* when there was work last */
+    bool spins;              /* idle_pause=spin: nothing is done in a pass without work */
+    uint64_t idle_ticks;     /* without work for so long before a sleep; UINT64_MAX: there is none */
+    uint64_t yield_us;       /* the longest sleep of poll mode */
+    uint64_t pass_tsc;       /* of the latest pass, after frames were received and answered */
+    uint64_t work_tsc;       /* that of the latest one with work */
     uint64_t slept_ticks;
     bool ip4_off; /* the first NIC shall have no IPv4 address */
     netif_ext_callback_t callback;
@@ -215,6 +218,13 @@ static bool stack_check_unique(const struct addr_ip4 *ip4, unsigned nic) {
     return true;
 }
 
+static uint64_t stack_idle_ticks(const struct config *cfg) {
+    if (cfg->mode == CONFIG_MODE_IRQ) {
+        return 0;
+    }
+    return config_may_halt(cfg) ? clock_ticks_of_us(cfg->idle_us) : UINT64_MAX;
+}
+
 bool stack_init(const struct config *cfg) {
     struct addr_ip4 ip4[NET_DEV_MAX];
     struct addr_ip6 ip6[NET_DEV_MAX];
@@ -241,7 +251,9 @@ bool stack_init(const struct config *cfg) {
     stack.tick_ticks = clock_ticks_of_us(1000);
     stack.mode = cfg->mode;
     stack.work_tsc = cpu_tsc();
-    stack.idle_ticks = cfg->mode == CONFIG_MODE_ADAPTIVE ? clock_ticks_of_us(cfg->idle_us) : 0;
+    stack.spins = cfg->mode == CONFIG_MODE_POLL && cfg->idle_pause == CONFIG_IDLE_SPIN;
+    stack.idle_ticks = stack_idle_ticks(cfg);
+    stack.yield_us = cfg->yield_us;
     stack.ip4_off = ip4[0].mode == ADDR_OFF;
     netif_add_ext_callback(&stack.callback, stack_netif_changed);
     for (unsigned nic = 0; nic < net_dev_count; nic++) {
@@ -272,18 +284,23 @@ static void stack_tick(void) {
     }
 }
 
+static void stack_flush(void) {
+    for (unsigned nic = 0; nic < net_dev_count; nic++) {
+        netif_virtio_flush(nic);
+    }
+}
+
 unsigned stack_poll(void) {
     unsigned received = 0;
     for (unsigned nic = 0; nic < net_dev_count; nic++) {
         received += netif_virtio_poll(nic);
     }
-    const uint64_t tsc = cpu_tsc();
-    if (UNLIKELY(tsc >= stack.next_tick_tsc)) {
-        stack.next_tick_tsc = tsc + stack.tick_ticks;
+    stack_flush(); /* before the timers: no answer waits for them */
+    stack.pass_tsc = cpu_tsc();
+    if (UNLIKELY(stack.pass_tsc >= stack.next_tick_tsc)) {
+        stack.next_tick_tsc = stack.pass_tsc + stack.tick_ticks;
         stack_tick();
-    }
-    for (unsigned nic = 0; nic < net_dev_count; nic++) {
-        netif_virtio_flush(nic);
+        stack_flush();
     }
     if (received == 0) {
         log_poll(); /* the console is written while there is nothing better to do */
@@ -292,15 +309,22 @@ unsigned stack_poll(void) {
 }
 
 bool stack_wants_rest(unsigned work) {
-    if (LIKELY(stack.mode == CONFIG_MODE_POLL)) {
+    if (stack.spins) {
         return false;
     }
-    const uint64_t tsc = cpu_tsc();
     if (work != 0) {
-        stack.work_tsc = tsc;
+        stack.work_tsc = stack.pass_tsc;
         return false;
     }
-    return tsc - stack.work_tsc >= stack.idle_ticks && !log_poll();
+    if (stack.pass_tsc - stack.work_tsc >= stack.idle_ticks && !log_poll()) {
+        return true;
+    }
+    cpu_relax();
+    return false;
+}
+
+static uint64_t stack_us_until(uint64_t now_tsc, uint64_t until_tsc) {
+    return until_tsc > now_tsc ? (until_tsc - now_tsc) / clock_ticks_of_us(1) : 0;
 }
 
 /* Tells lwIP of devices whose configuration changed; true when there were any. */
@@ -314,8 +338,28 @@ static bool stack_take_interrupts(bool slept) {
     return changed != 0;
 }
 
+static void stack_sleep(uint64_t start_tsc, uint64_t us) {
+    lapic_timer_us(us);
+    wait_for_interrupt();
+    stack.slept_ticks += cpu_tsc() - start_tsc;
+}
+
+/* Gives the processor to whoever shares it, maybe QEMU's thread that moves the frames. */
+static void stack_yield(uint64_t until_tsc) {
+    wait_begin();
+    const uint64_t start = cpu_tsc();
+    const uint64_t us = min_u64(stack_us_until(start, until_tsc), stack.yield_us);
+    if (us > 0) {
+        stack_sleep(start, us);
+    }
+}
+
 void stack_rest(uint64_t until_tsc) {
     bool work = false;
+    if (stack.mode == CONFIG_MODE_POLL) {
+        stack_yield(until_tsc);
+        return;
+    }
     /* From here on an interrupt ends the wait, so nothing that comes after the looks is missed. */
     wait_begin();
     if (stack_take_interrupts(false)) {
@@ -325,12 +369,10 @@ void stack_rest(uint64_t until_tsc) {
         work |= netif_virtio_arm(nic);
     }
     const uint64_t start = cpu_tsc();
-    const uint64_t own_us = until_tsc > start ? (until_tsc - start) / clock_ticks_of_us(1) : 0;
-    const uint64_t us = min_u64(own_us, sys_timeouts_sleeptime() * (uint64_t)1000);
+    const uint64_t us = min_u64(stack_us_until(start, until_tsc),
+                                sys_timeouts_sleeptime() * (uint64_t)1000);
     if (!work && us > 0) {
-        lapic_timer_us(us);
-        wait_for_interrupt();
-        stack.slept_ticks += cpu_tsc() - start;
+        stack_sleep(start, us);
         stack.next_tick_tsc = 0; /* the clock has moved on */
         (void)stack_take_interrupts(true);
     }

@@ -16,16 +16,18 @@ enum {
  * reason was logged. */
 bool stack_init(const struct config *cfg);
 
-/* One pass over all NICs: receive, answer, timers, send. Never waits. Returns the frames received.
+/* One pass over all NICs: receive, answer, send; then timers. Never waits. Returns the frames received.
  * Prints an address event for each address that is gained or lost. */
 unsigned stack_poll(void);
 
-/* After a pass in which so many things were done: whether to sleep now. Never in poll mode; in adaptive
- * mode after idle_us= without work. */
+/* After a pass in which so many things were done: whether to call stack_rest() now. In adaptive mode
+ * and with idle_pause=yield after idle_us= without work; in poll mode otherwise never. A pass that did
+ * nothing ends with PAUSE here, but not with idle_pause=spin. */
 bool stack_wants_rest(unsigned work);
 
 /* Asks the devices for interrupts, looks once more, and if there is nothing sleeps: until a device
- * interrupts, lwIP's next timer, or the time stamp counter reaches until_tsc. */
+ * interrupts, lwIP's next timer, or the time stamp counter reaches until_tsc. In poll mode devices are
+ * not asked: the sleep is one of yield_us= at most. */
 void stack_rest(uint64_t until_tsc);
 
 /* Asleep since boot. */
