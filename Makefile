@@ -202,7 +202,8 @@ UNIT_test_gen_pace := net/gen_pace.c lib/histogram.c
 sink_rig := tests/unit/sink_rig.c net/sink.c net/sink_check.c net/sink_flows.c net/stamp.c \
 	net/checksum.c lib/dma.c lib/histogram.c lib/log.c
 UNIT_test_sink := $(sink_rig)
-UNIT_test_sink_report := $(sink_rig) net/sink_report.c lib/json.c
+UNIT_test_sink_report := $(sink_rig) net/sink_report.c lib/histogram_json.c lib/json.c
+UNIT_test_latency := net/latency.c lib/histogram.c lib/histogram_json.c lib/json.c lib/log.c
 UNIT_test_sink_check := $(sink_rig)
 UNIT_test_sink_flows := net/sink_flows.c lib/dma.c lib/log.c
 UNIT_test_csum_offload_rx := net/csum_offload.c net/checksum.c net/datagrams.c net/l4.c

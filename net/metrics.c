@@ -5,6 +5,7 @@
 
 #include "drivers/clock.h"
 #include "drivers/virtio_net.h"
+#include "net/latency.h"
 #include "net/stack.h"
 #include "net/stats.h"
 
@@ -109,6 +110,34 @@ static void metrics_group(struct metrics *m, const char *prefix, const struct st
     }
 }
 
+static void metrics_seconds(struct metrics *m, uint64_t ns) {
+    metrics_add(m, " %llu.%09u\n", (unsigned long long)(ns / 1000000000),
+                (unsigned)(ns % 1000000000));
+}
+
+/* A summary; its quantiles 0 and 1 are the shortest and the longest time. */
+static void metrics_latency(struct metrics *m) {
+    static const struct {
+        const char *name;
+        uint32_t ppm;
+    } quantiles[] = {{"0", 0},         {"0.5", 500000},   {"0.9", 900000},
+                     {"0.99", 990000}, {"0.999", 999000}, {"1", 1000000}};
+    metrics_head(m, "ringlet_", "latency_seconds", "", "Where the time of an answer goes (trace=latency)",
+                 "summary");
+    for (unsigned i = 0; i < LATENCY_PARTS; i++) {
+        const struct histogram *times = &latency_ns[i];
+        for (size_t q = 0; q < ARRAY_SIZE(quantiles); q++) {
+            metrics_add(m, "ringlet_latency_seconds{part=\"%s\",quantile=\"%s\"}", latency_names[i],
+                        quantiles[q].name);
+            metrics_seconds(m, histogram_quantile(times, quantiles[q].ppm));
+        }
+        metrics_add(m, "ringlet_latency_seconds_sum{part=\"%s\"}", latency_names[i]);
+        metrics_seconds(m, times->sum);
+        metrics_add(m, "ringlet_latency_seconds_count{part=\"%s\"} %llu\n", latency_names[i],
+                    (unsigned long long)times->count);
+    }
+}
+
 size_t metrics_write(char *text, size_t size) {
     struct metrics m = {.text = text, .size = size};
     const uint64_t us = clock_us();
@@ -125,5 +154,8 @@ size_t metrics_write(char *text, size_t size) {
     metrics_queues(&m);
     metrics_group(&m, "ringlet_app_", stats_app());
     metrics_group(&m, "ringlet_stack_", stats_stack());
+    if (latency_on) {
+        metrics_latency(&m);
+    }
     return m.overflow ? 0 : m.len;
 }

@@ -9,6 +9,7 @@
 #include "lwip/stats.h"
 #include "net/announce.h"
 #include "net/csum_offload.h"
+#include "net/latency.h"
 #include "net/netif_priv.h"
 #include "net/path_mtu.h"
 #include "netif/ethernet.h"
@@ -293,6 +294,9 @@ unsigned netif_virtio_poll(unsigned nic) {
         return 0;
     }
     const unsigned count = net_rx_burst(nd, frames, room < NET_BURST_MAX ? room : NET_BURST_MAX);
+    if (count > 0) {
+        latency_at(LATENCY_SEEN);
+    }
     for (unsigned i = 0; i < count; i++) {
         rx_frame(nv, frames[i]);
     }

@@ -1,6 +1,7 @@
 #include "net/sink_report.h"
 
 #include "drivers/clock.h"
+#include "lib/histogram_json.h"
 
 uint64_t sink_read_received(const void *sink) {
     return sink_received(sink);
@@ -37,22 +38,6 @@ uint64_t sink_read_rate_bps(const void *source) {
 }
 
 void sink_write(const struct sink *sink, struct json *j) {
-    static const struct {
-        const char *name;
-        uint32_t ppm;
-    } quantiles[] = {
-        {"p50", 500000},   {"p90", 900000},   {"p99", 990000},
-        {"p999", 999000},  {"p9999", 999900}, {"p99999", 999990},
-    };
-    const struct histogram *latency = &sink->latency;
     json_bool(j, "one_clock", sink->clock_skewed == 0);
-    json_object(j, "latency_ns");
-    json_u64(j, "count", latency->count);
-    json_u64(j, "min", latency->min);
-    json_u64(j, "mean", histogram_mean(latency));
-    json_u64(j, "max", latency->max);
-    for (size_t i = 0; i < ARRAY_SIZE(quantiles); i++) {
-        json_u64(j, quantiles[i].name, histogram_quantile(latency, quantiles[i].ppm));
-    }
-    json_close(j);
+    histogram_json(&sink->latency, j, "latency_ns");
 }

@@ -18,6 +18,7 @@
 #include "lwip/sys.h"
 #include "lwip/timeouts.h"
 #include "net/addr.h"
+#include "net/latency.h"
 #include "net/netif_virtio.h"
 #include "net/rand.h"
 
@@ -254,6 +255,7 @@ bool stack_init(const struct config *cfg) {
     stack.spins = cfg->mode == CONFIG_MODE_POLL && cfg->idle_pause == CONFIG_IDLE_SPIN;
     stack.idle_ticks = stack_idle_ticks(cfg);
     stack.yield_us = cfg->yield_us;
+    latency_on = cfg->trace == CONFIG_TRACE_LATENCY;
     stack.ip4_off = ip4[0].mode == ADDR_OFF;
     netif_add_ext_callback(&stack.callback, stack_netif_changed);
     for (unsigned nic = 0; nic < net_dev_count; nic++) {
@@ -292,10 +294,13 @@ static void stack_flush(void) {
 
 unsigned stack_poll(void) {
     unsigned received = 0;
+    latency_at(LATENCY_LOOK);
     for (unsigned nic = 0; nic < net_dev_count; nic++) {
         received += netif_virtio_poll(nic);
     }
+    latency_at(LATENCY_ANSWERED);
     stack_flush(); /* before the timers: no answer waits for them */
+    latency_at(LATENCY_FLUSHED);
     stack.pass_tsc = cpu_tsc();
     if (UNLIKELY(stack.pass_tsc >= stack.next_tick_tsc)) {
         stack.next_tick_tsc = stack.pass_tsc + stack.tick_ticks;
@@ -344,11 +349,13 @@ static void stack_sleep(uint64_t start_tsc, uint64_t us) {
     stack.slept_ticks += cpu_tsc() - start_tsc;
 }
 
-/* Gives the processor to whoever shares it, maybe QEMU's thread that moves the frames. */
+/* Gives the processor to whoever shares it, maybe QEMU's thread that moves the frames. Half as long as
+ * there was nothing to do: amid traffic for a moment, later for longer and longer. */
 static void stack_yield(uint64_t until_tsc) {
     wait_begin();
     const uint64_t start = cpu_tsc();
-    const uint64_t us = min_u64(stack_us_until(start, until_tsc), stack.yield_us);
+    const uint64_t us = min_u64(min_u64(stack_us_until(start, until_tsc), stack.yield_us),
+                                stack_us_until(stack.work_tsc, start) / 2);
     if (us > 0) {
         stack_sleep(start, us);
     }
@@ -379,6 +386,7 @@ void stack_rest(uint64_t until_tsc) {
     for (unsigned nic = 0; nic < net_dev_count; nic++) {
         net_disarm(&net_devs[nic]);
     }
+    latency_at(LATENCY_WOKEN);
 }
 
 uint64_t stack_slept_ticks(void) {

@@ -6,6 +6,7 @@
 #include "drivers/virtio_net.h"
 #include "lwip/memp.h"
 #include "lwip/stats.h"
+#include "net/latency.h"
 #include "net/netif_virtio.h"
 #include "net/stack.h"
 
@@ -226,6 +227,7 @@ void stats_write(struct json *j, const char *event) {
     json_close(j);
     stats_write_group(j, stats_app_group);
     stats_write_group(j, &stats_stack_group);
+    latency_write(j);
     json_close(j);
 }
 
