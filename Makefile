@@ -286,12 +286,17 @@ $(B)/udp_load: $(UDP_LOAD_SRC) lib/histogram.h lib/pattern.h lib/util.h Makefile
 	@$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -Wconversion -I. -DASSERT_HEADER='<assert.h>' \
 	    -DASSERT=assert -DHISTOGRAM_SUB_BITS=6 $(UDP_LOAD_SRC) -o $@
 
+$(B)/relay: tests/e2e/relay.c lib/util.h Makefile | test-deps
+	@mkdir -p $(@D)
+	@echo "  CC      $<"
+	@$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -Wconversion -I. $< -o $@
+
 $(B)/core_trip: tests/e2e/core_trip.c Makefile | test-deps
 	@mkdir -p $(@D)
 	@echo "  CC      $<"
 	@$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -Wconversion -pthread $< -o $@
 
-e2e: kernel uefi $(UEFI_TESTS) $(B)/udp_load test-deps ## Boot the image in QEMU against real peers; T=PATTERN chooses tests
+e2e: kernel uefi $(UEFI_TESTS) $(B)/udp_load $(B)/relay test-deps ## Boot the image in QEMU against real peers; T=PATTERN chooses tests
 	@$(PYTHON) tests/e2e/run $(if $(T),-k $(T))
 
 test: check unit e2e ## Everything that CI runs

@@ -45,7 +45,11 @@ class Port:
         self.socket.close()
 
     def send(self, frame, flags=0, start=0, offset=0):
-        self.socket.send(VNET_HDR.pack(flags, 0, 0, 0, start, offset) + frame)
+        self.send_raw(VNET_HDR.pack(flags, 0, 0, 0, start, offset) + frame)
+
+    def send_raw(self, data):
+        """A frame with the virtio header that is to go with it."""
+        self.socket.send(data)
 
     def receive(self):
         """The next frame in either direction."""
@@ -55,12 +59,7 @@ class Port:
             if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
                 status, _, _, _, _, tci, _ = struct.unpack("IIIHHHH", value[:20])
                 tag = tci if status & TP_STATUS_VLAN_VALID else None
-        flags, _, _, _, start, offset = VNET_HDR.unpack_from(data)
-        frame = data[VNET_HDR.size:]
-        if tag is not None:  # the kernel takes the tag out of frames that it receives
-            frame = frame[:12] + struct.pack("!HH", ETH_P_VLAN, tag) + frame[12:]
-            start += 4
-        return Frame(frame, address[2] == PACKET_OUTGOING, flags, start, offset)
+        return Frame.of(data, address[2] == PACKET_OUTGOING, tag)
 
     def wait(self, match, limit=5.0, what="frame"):
         """The first frame from the guest for which match() holds."""
@@ -76,9 +75,10 @@ class Port:
 class Frame:
     """A frame as it was seen, taken apart as far as tests need it."""
 
-    def __init__(self, data, to_guest=False, flags=0, start=0, offset=0):
+    def __init__(self, data, to_guest=False, header=bytes(VNET_HDR.size)):
         self.data, self.to_guest = data, to_guest
-        self.flags, self.start, self.offset = flags, start, offset
+        (self.flags, self.gso_type, self.hdr_len, self.gso_size, self.start,
+         self.offset) = VNET_HDR.unpack(header)
         self.type, self.ip = struct.unpack_from("!H", data, 12)[0], 14
         self.tag = None
         if self.type == ETH_P_VLAN:
@@ -97,6 +97,18 @@ class Frame:
             self.protocol = data[self.ip + 6]
             self.fragment = self.protocol == FRAGMENT
             self.addresses = data[self.ip + 8:self.ip + 40]
+
+    @classmethod
+    def of(cls, data, to_guest, tag=None):
+        """Of bytes that begin with a virtio header. `tag`: the kernel takes the tag out of frames that it
+        receives, and it is put back."""
+        frame = cls(data[VNET_HDR.size:], to_guest, data[:VNET_HDR.size])
+        if tag is None:
+            return frame
+        tagged = cls(frame.data[:12] + struct.pack("!HH", ETH_P_VLAN, tag) + frame.data[12:], to_guest,
+                     data[:VNET_HDR.size])
+        tagged.start += 4
+        return tagged
 
     def payload(self):
         """What follows the TCP or UDP header."""
@@ -164,6 +176,13 @@ def ipv4(src, dst, protocol, payload, fragment=0, ident=1):
     header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), ident, fragment, 64, protocol, 0,
                          socket.inet_aton(src), socket.inet_aton(dst))
     return header[:10] + struct.pack("!H", checksum(header)) + header[12:] + payload
+
+
+def tcp_segment(src, dst, src_port, dst_port, data):
+    """A segment over IPv4 as a sender with offload leaves it: the checksum is the pseudo-header's."""
+    length = struct.pack("!HH", TCP, 20 + len(data))
+    value = ~checksum(socket.inet_aton(src) + socket.inet_aton(dst) + length) & 0xffff
+    return struct.pack("!HHIIBBHHH", src_port, dst_port, 1, 1, 0x50, 0x10, 65535, value, 0) + data
 
 
 def udp(src, dst, src_port, dst_port, data, spoil=0, partial=False):

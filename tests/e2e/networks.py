@@ -124,16 +124,28 @@ class Namespace:
         subprocess.run(["ip", "netns", "del", self.name], check=False, timeout=20)
 
     def add_tap(self, mtu=1500, *flags):
-        tap = Tap(f"rl{len(self.taps)}", len(self.taps))
-        self.taps.append(tap)
-        # With a virtio header in front of frames, so that checksums can be left to the other side.
-        self._inside("tuntap", "add", "dev", tap.name, "mode", "tap", "vnet_hdr", *flags)
+        tap = self._make_tap(*flags)
         self._inside("addr", "add", f"{tap.host}/24", "dev", tap.name)
         if os.path.exists("/proc/net/if_inet6"):
             # Made by hand without duplicate address detection: usable from the first moment.
             self._inside("link", "set", tap.name, "addrgenmode", "none")
             self._inside("addr", "add", "fe80::1/64", "dev", tap.name, "nodad")
         self._inside("link", "set", tap.name, "mtu", str(mtu), "up")
+        return tap
+
+    def add_bare_tap(self, mtu=1500):
+        """A tap on which the host itself neither sends nor answers, for what stands in its place."""
+        tap = self._make_tap()
+        if os.path.exists("/proc/net/if_inet6"):
+            self._inside("link", "set", tap.name, "addrgenmode", "none")
+        self._inside("link", "set", tap.name, "mtu", str(mtu), "arp", "off", "multicast", "off", "up")
+        return tap
+
+    def _make_tap(self, *flags):
+        tap = Tap(f"rl{len(self.taps)}", len(self.taps))
+        self.taps.append(tap)
+        # With a virtio header in front of frames, so that checksums can be left to the other side.
+        self._inside("tuntap", "add", "dev", tap.name, "mode", "tap", "vnet_hdr", *flags)
         return tap
 
     def add_address(self, tap, address):
