@@ -14,8 +14,10 @@ TCP, UDP, ICMP, ICMPV6, FRAGMENT = 6, 17, 1, 58, 44
 SOL_PACKET, PACKET_AUXDATA, PACKET_VNET_HDR = 263, 8, 15
 PACKET_OUTGOING = 4       # from the host to the guest
 TP_STATUS_VLAN_VALID = 1 << 4
+SO_RCVBUFFORCE = 33       # more than the system's limit, for root
 VNET_HDR = struct.Struct("<BBHHHH")
 NEEDS_CSUM = 1
+GSO_TCPV4, GSO_TCPV6, GSO_ECN = 1, 4, 0x80
 
 
 def mac_bytes(text):
@@ -30,7 +32,7 @@ class Port:
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         self.socket.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
         self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
         self.socket.bind((tap.name, ETH_P_ALL))
         self.socket.settimeout(limit)
         self.mac = self.socket.getsockname()[4]
@@ -131,6 +133,28 @@ class Frame:
         if checksum(pseudo + bytes(packet[self.l4:])) != 0:
             return f"wrong sum, header flags {self.flags:#x}: {bytes(self.data[:80]).hex()}"
         return "partial" if self.flags & NEEDS_CSUM else "complete"
+
+
+    def reset(self):
+        return self.protocol == TCP and bool(self.data[self.l4 + 13] & 4)
+
+    def gso_fault(self, mtu):
+        """None when the frame fits, or when its virtio header makes segments of it that do (5.1.6.2);
+        else a text. The kernel fills in hdr_len anew, so it is only held against the frame's length."""
+        if self.gso_type == 0:
+            length = len(self.data) - self.ip
+            return f"{length} bytes and no gso_type" if length > mtu else None
+        kind = {ETH_P_IP: GSO_TCPV4, ETH_P_IPV6: GSO_TCPV6}.get(self.type)
+        if self.protocol != TCP or self.gso_type & ~GSO_ECN != kind:
+            return f"gso_type {self.gso_type}, protocol {self.protocol}"
+        if not self.flags & NEEDS_CSUM:
+            return "gso_type without NEEDS_CSUM"
+        headers = self.l4 + (self.data[self.l4 + 12] >> 4) * 4
+        if not 0 < self.gso_size <= mtu - (headers - self.ip):
+            return f"gso_size {self.gso_size} behind {headers} bytes of headers"
+        if not headers <= self.hdr_len <= len(self.data):
+            return f"hdr_len {self.hdr_len}, {headers} bytes of headers"
+        return None
 
 
 class Watch:

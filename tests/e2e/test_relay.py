@@ -9,7 +9,7 @@ import struct
 import time
 
 from case import case
-from frames import (ETH_P_IP, NEEDS_CSUM, TCP, UDP, VNET_HDR, Frame, Port, ethernet, ipv4, mac_bytes,
+from frames import (ETH_P_IP, GSO_TCPV4, NEEDS_CSUM, TCP, UDP, VNET_HDR, Frame, Port, ethernet, ipv4, mac_bytes,
                     tcp_segment, udp)
 from guest import GuestError
 from relay import Relay, need_relay
@@ -19,7 +19,6 @@ TUNSETIFF, TUNSETOFFLOAD = 0x400454ca, 0x400454d0
 IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 2, 0x1000, 0x4000
 TUN_F_CSUM, TUN_F_TSO4 = 1, 2
 GUEST_MAC = mac_bytes("02:00:00:00:00:02")
-GSO_TCPV4 = 1
 COUNT = 400
 WAYS = ["to", "from"]
 
