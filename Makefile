@@ -278,13 +278,21 @@ export ACCEL MACHINE FIRMWARE RING MODE ARGS MEM NET APP NICS
 run: kernel run-deps ## Boot it and talk to it: APP= NET=user|tap ACCEL= MACHINE= RING= MODE= MEM= ARGS=
 	@tools/run-guest --image $(B)/ringlet.elf
 
-# The load generator runs on the host. Its histogram is wrong by 0.8 % at most.
-UDP_LOAD_SRC := tests/e2e/udp_load.c lib/histogram.c lib/pattern.c
-$(B)/udp_load: $(UDP_LOAD_SRC) lib/histogram.h lib/pattern.h lib/util.h Makefile | test-deps
+# The load generators run on the host. Their histogram is wrong by 0.8 % at most.
+LOAD_SRC := tests/e2e/load_tool.c lib/histogram.c
+UDP_LOAD_SRC := tests/e2e/udp_load.c lib/pattern.c $(LOAD_SRC)
+TCP_LOAD_SRC := tests/e2e/tcp_load.c tests/e2e/tcp_load_stream.c tests/e2e/tcp_load_http.c lib/pattern.c $(LOAD_SRC)
+LOAD_HEADERS := tests/e2e/load_tool.h lib/histogram.h lib/pattern.h lib/util.h
+LOAD_CFLAGS := -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -Wconversion -I. -DASSERT_HEADER='<assert.h>' \
+	-DASSERT=assert -DHISTOGRAM_SUB_BITS=6
+$(B)/udp_load: $(UDP_LOAD_SRC) $(LOAD_HEADERS) Makefile | test-deps
 	@mkdir -p $(@D)
-	@echo "  CC      $<"
-	@$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -Wconversion -I. -DASSERT_HEADER='<assert.h>' \
-	    -DASSERT=assert -DHISTOGRAM_SUB_BITS=6 $(UDP_LOAD_SRC) -o $@
+	@echo "  CC      $@"
+	@$(CC) $(LOAD_CFLAGS) $(UDP_LOAD_SRC) -o $@
+$(B)/tcp_load: $(TCP_LOAD_SRC) tests/e2e/tcp_load.h $(LOAD_HEADERS) Makefile | test-deps
+	@mkdir -p $(@D)
+	@echo "  CC      $@"
+	@$(CC) $(LOAD_CFLAGS) $(TCP_LOAD_SRC) -o $@
 
 $(B)/relay: tests/e2e/relay.c lib/util.h Makefile | test-deps
 	@mkdir -p $(@D)
@@ -311,6 +319,15 @@ bench-boot: kernel test-deps ## Measure boot time and ring-0 instructions (repor
 bench-notify: kernel $(B)/udp_load test-deps ## Measure what poll, irq and adaptive mode cost (12 minutes; needs root)
 	@$(PYTHON) tests/e2e/bench_notify.py
 
+# The only program of the Linux guest.
+$(B)/linux_init: tests/e2e/linux_init.c net/status.html Makefile | bench-deps
+	@mkdir -p $(@D)
+	@echo "  CC      $<"
+	@$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -I. -static $< -o $@
+
+bench-echo: kernel $(B)/udp_load $(B)/tcp_load $(B)/linux_init bench-deps ## Measure the echo workload against a Linux guest (20 minutes; needs root)
+	@$(PYTHON) tests/e2e/bench_echo.py
+
 bench: kernel $(B)/core_trip test-deps ## Measure Ringlet against DPDK's virtio driver (half an hour; needs root)
 	@$(PYTHON) tests/e2e/bench_dpdk.py
 
@@ -323,6 +340,8 @@ image-deps:
 	@tools/deps image
 test-deps:
 	@tools/deps test
+bench-deps:
+	@tools/deps bench
 
 clean: ## Remove what was built, but not the dependencies
 	@find $(B) -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} +
@@ -330,5 +349,5 @@ clean: ## Remove what was built, but not the dependencies
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: kernel uefi image deps unit run e2e test check bench bench-boot bench-notify size clean help image-deps \
-	run-deps test-deps
+.PHONY: kernel uefi image deps unit run e2e test check bench bench-boot bench-echo bench-notify size clean help \
+	image-deps run-deps test-deps bench-deps

@@ -80,9 +80,11 @@ def cpu_options(accel):
     return ["-cpu", "max", "-smp", "1,maxcpus=2"]
 
 
-def qemu_command(accel, machine, firmware, mem, nics, words, extra, debug_exit, disk=None):
+def qemu_command(accel, machine, firmware, mem, nics, words, extra, debug_exit, disk=None,
+                 image=None):
     """`nics` is a list of (network, device options or None for no device). `disk`, a directory that
-    becomes a FAT volume or the file of a raw disk: boots from that instead of -kernel."""
+    becomes a FAT volume or the file of a raw disk: boots from that instead of -kernel. `image`: another
+    kernel than IMAGE."""
     command = [QEMU, "-nodefaults", "-no-user-config", "-display", "none",
                "-machine", MACHINES[machine], "-accel", accel, *cpu_options(accel), "-m", mem,
                "-serial", "stdio"]
@@ -106,7 +108,7 @@ def qemu_command(accel, machine, firmware, mem, nics, words, extra, debug_exit, 
         file = f"fat:{disk}" if os.path.isdir(disk) else disk
         return command + ["-drive", f"file={file},format=raw,if=none,id=disk,readonly=on",
                           "-device", "virtio-blk-pci,drive=disk,bootindex=9"]
-    command += ["-kernel", IMAGE]
+    command += ["-kernel", image or IMAGE]
     return command + (["-append", words] if words else [])
 
 
@@ -126,7 +128,8 @@ class Guest:
     default from a directory with the UEFI application and the words in ringlet.cfg."""
 
     def __init__(self, accel, words="", nics=(), machine="q35", firmware="qboot", mem="64M",
-                 extra=(), namespace=None, reboots=False, debug_exit=True, disk=None):
+                 extra=(), namespace=None, reboots=False, debug_exit=True, disk=None,
+                 image=None):
         self.accel, self.machine = accel, machine
         self.lines = []      # console lines, complete ones
         self.bad_json = []   # lines that start like JSON and are not
@@ -138,7 +141,8 @@ class Guest:
         self._dir = tempfile.mkdtemp(prefix="ringlet-e2e-")
         if firmware == "ovmf" and disk is None:
             disk = uefi_folder(os.path.join(self._dir, "disk"), words)
-        command = qemu_command(accel, machine, firmware, mem, nics, words, extra, debug_exit, disk)
+        command = qemu_command(accel, machine, firmware, mem, nics, words, extra, debug_exit, disk,
+                               image)
         command += ["-qmp", f"unix:{self._dir}/qmp,server=on,wait=off"]
         command += [] if reboots else ["-no-reboot"]
         if namespace is not None:

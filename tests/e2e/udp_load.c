@@ -12,15 +12,13 @@
  * share a time. Each that was sent ends as received or lost: sent = received + lost. */
 #include "lib/histogram.h"
 #include "lib/pattern.h"
+#include "tests/e2e/load_tool.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/sched/types.h>
-#include <netdb.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -36,7 +34,6 @@ enum {
     TURN_NS = 100000,       /* of the scheduler, its minimum */
     LATE_NS = 50000,        /* a datagram that leaves more than this after its time is late */
 };
-#define NS_PER_S UINT64_C(1000000000)
 
 struct header { uint64_t number, sent_ns; };
 
@@ -65,21 +62,7 @@ struct load {
     struct batch out, in;
 };
 
-static void PRINTF_LIKE(1, 2) __attribute__((noreturn)) fail(const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    fputs("udp_load: ", stderr);
-    vfprintf(stderr, format, args);
-    va_end(args);
-    fputc('\n', stderr);
-    exit(2);
-}
-
-static uint64_t clock_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
-}
+const char load_name[] = "udp_load";
 
 /* ---- Options ---- */
 
@@ -94,23 +77,9 @@ static const char usage[] =
     "  sleep=0           1: sleeps until an answer comes or a datagram is due, to leave the\n"
     "                    processor to others; 0: never sleeps\n";
 
-static uint32_t parse_number(const char *word, const char *value, uint32_t min, uint32_t max) {
-    char *end;
-    errno = 0;
-    const unsigned long number = strtoul(value, &end, 10);
-    if (value[0] < '0' || value[0] > '9' || *end != '\0' || errno != 0 || number < min ||
-        number > max) {
-        fail("%s: must be a whole number from %" PRIu32 " to %" PRIu32, word, min, max);
-    }
-    return (uint32_t)number;
-}
-
 static void load_options(struct options *o, int argc, char **argv) {
     /* rate times timeout_ms stays below TABLE_LEN. */
-    const struct {
-        const char *name;
-        uint32_t *field, value, min, max;
-    } numbers[] = {
+    const struct load_option numbers[] = {
         {"port", &o->port, 7, 1, 65535},
         {"size", &o->size, 64, sizeof(struct header), SIZE_MAX_UDP},
         {"rate", &o->rate, 0, 0, 1000000},
@@ -119,29 +88,10 @@ static void load_options(struct options *o, int argc, char **argv) {
         {"timeout_ms", &o->timeout_ms, 500, 1, 1000},
         {"sleep", &o->sleep, 0, 0, 1},
     };
-    const size_t count = ARRAY_SIZE(numbers);
-    for (size_t k = 0; k < count; k++) {
-        *numbers[k].field = numbers[k].value;
-    }
-    if (argc < 2) {
-        fail("no address\n%s", usage);
-    }
+    load_parse(numbers, ARRAY_SIZE(numbers), argc, argv, usage);
     o->address = argv[1];
-    for (int i = 2; i < argc; i++) {
-        const char *equals = strchr(argv[i], '=');
-        const size_t length = equals == NULL ? 0 : (size_t)(equals - argv[i]);
-        size_t k = 0;
-        while (k < count && !(strlen(numbers[k].name) == length &&
-                              strncmp(argv[i], numbers[k].name, length) == 0)) {
-            k++;
-        }
-        if (k == count) {
-            fail("%s: unknown option\n%s", argv[i], usage);
-        }
-        *numbers[k].field = parse_number(argv[i], equals + 1, numbers[k].min, numbers[k].max);
-    }
     if (o->rate != 0 && o->window != 0) {
-        fail("window= is for rate=0: an open loop has no window");
+        load_fail("window= is for rate=0: an open loop has no window");
     }
     o->window = o->rate == 0 && o->window == 0 ? 64 : o->window;
 }
@@ -159,19 +109,8 @@ static void ask_for_short_turns(void) {
 }
 
 static int load_connect(const struct options *o) {
-    const struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICHOST};
-    struct addrinfo *found;
-    char port[8];
-    snprintf(port, sizeof(port), "%" PRIu32, o->port);
-    const int error = getaddrinfo(o->address, port, &hints, &found);
-    if (error != 0) {
-        fail("%s: %s", o->address, gai_strerror(error));
-    }
-    const int fd = socket(found->ai_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, found->ai_addr, found->ai_addrlen) != 0) {
-        fail("%s: %s", o->address, strerror(errno));
-    }
-    freeaddrinfo(found);
+    const int fd = load_connect_to(o->address, o->port,
+                                   SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC);
     /* So much as is allowed: answers that come while we do not run must not be lost here. */
     const int bytes = SOCKET_BUFFER;
     if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) != 0) {
@@ -180,16 +119,8 @@ static int load_connect(const struct options *o) {
     return fd;
 }
 
-static void *allocate(size_t count, size_t size) {
-    void *memory = calloc(count, size);
-    if (memory == NULL) {
-        fail("out of memory");
-    }
-    return memory;
-}
-
 static void batch_init(struct batch *batch, size_t stride) {
-    uint8_t *bytes = allocate(BATCH, stride);
+    uint8_t *bytes = load_allocate(BATCH, stride);
     for (unsigned i = 0; i < BATCH; i++) {
         batch->vectors[i] = (struct iovec){bytes + i * stride, stride};
         batch->messages[i].msg_hdr.msg_iov = &batch->vectors[i];
@@ -199,7 +130,7 @@ static void batch_init(struct batch *batch, size_t stride) {
 
 static void load_init(struct load *l) {
     l->fd = load_connect(&l->options);
-    l->sent_ns = allocate(TABLE_LEN, sizeof(l->sent_ns[0]));
+    l->sent_ns = load_allocate(TABLE_LEN, sizeof(l->sent_ns[0]));
     batch_init(&l->out, l->options.size);
     batch_init(&l->in, l->options.size + 1); /* an answer that is too long shows */
     if (l->options.sleep) {
@@ -207,7 +138,7 @@ static void load_init(struct load *l) {
         ask_for_short_turns();
     }
     memset(l->sent_ns, 0, TABLE_LEN * sizeof(l->sent_ns[0])); /* no page faults while it measures */
-    l->now_ns = l->start_ns = clock_ns();
+    l->now_ns = l->start_ns = load_clock_ns();
     l->end_ns = l->start_ns + l->options.seconds * NS_PER_S;
 }
 
@@ -238,7 +169,7 @@ static void note_sent(struct load *l, uint64_t number) {
 
 static void load_send(struct load *l, unsigned count) {
     const size_t body_len = l->options.size - sizeof(struct header);
-    l->now_ns = clock_ns();
+    l->now_ns = load_clock_ns();
     for (unsigned i = 0; i < count; i++) {
         const struct header header = {l->next + i, l->now_ns};
         uint8_t *datagram = l->out.vectors[i].iov_base;
@@ -249,7 +180,7 @@ static void load_send(struct load *l, unsigned count) {
     if (sent < 0) {
         /* Refused: an earlier datagram met a closed port, and the socket says so now. */
         if (errno != EAGAIN && errno != EINTR && errno != ENOBUFS && errno != ECONNREFUSED) {
-            fail("send: %s", strerror(errno));
+            load_fail("send: %s", strerror(errno));
         }
         l->refused += errno == ECONNREFUSED;
         sent = 0;
@@ -287,10 +218,10 @@ static void load_judge(struct load *l, const uint8_t *answer, size_t length) {
 
 static unsigned load_receive(struct load *l) {
     const int count = recvmmsg(l->fd, l->in.messages, BATCH, MSG_DONTWAIT, NULL);
-    l->now_ns = clock_ns();
+    l->now_ns = load_clock_ns();
     if (count < 0) {
         if (errno != EAGAIN && errno != EINTR && errno != ECONNREFUSED) {
-            fail("receive: %s", strerror(errno));
+            load_fail("receive: %s", strerror(errno));
         }
         l->refused += errno == ECONNREFUSED;
         return 0;
@@ -327,7 +258,7 @@ static void load_sleep(struct load *l, uint64_t until_ns) {
         const struct timespec left = {(time_t)(left_ns / NS_PER_S), (long)(left_ns % NS_PER_S)};
         ppoll(&poll_fd, 1, &left, NULL);
     }
-    l->now_ns = clock_ns();
+    l->now_ns = load_clock_ns();
 }
 
 static void load_run(struct load *l) {
@@ -348,44 +279,27 @@ static void load_run(struct load *l) {
     }
 }
 
-static void print_u64(const char *name, uint64_t value) {
-    printf("\"%s\":%" PRIu64 ",", name, value);
-}
-
-static void print_us(const char *name, uint64_t ns) {
-    printf("\"%s\":%.2f,", name, (double)ns / 1000);
-}
-
 static void load_print(const struct load *l) {
     const struct options *o = &l->options;
     const struct histogram *rtt = &l->rtt_ns;
     const uint64_t planned = (uint64_t)o->rate * o->seconds;
-    struct timespec cpu;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
     printf("{\"event\":\"udp_load\",");
-    print_u64("size", o->size);
-    print_u64("rate", o->rate);
-    print_u64("window", o->window);
-    print_u64("seconds", o->seconds);
-    print_u64("sent", l->next);
-    print_u64("received", rtt->count);
-    print_u64("lost", l->lost);
-    print_u64("stale", l->stale);
-    print_u64("refused", l->refused);
-    print_u64("unsent", planned > l->next ? planned - l->next : 0);
-    print_u64("late", l->late);
-    print_us("late_max_us", l->late_max_ns);
-    print_u64("received_pps", l->in_time / o->seconds);
-    print_u64("elapsed_us", (l->now_ns - l->start_ns) / 1000);
-    print_u64("cpu_us", (uint64_t)cpu.tv_sec * 1000000 + (uint64_t)cpu.tv_nsec / 1000);
-    if (rtt->count > 0) {
-        print_us("rtt_min_us", rtt->min);
-        print_us("rtt_mean_us", histogram_mean(rtt));
-        print_us("rtt_p50_us", histogram_quantile(rtt, 500000));
-        print_us("rtt_p99_us", histogram_quantile(rtt, 990000));
-        print_us("rtt_p99_9_us", histogram_quantile(rtt, 999000));
-        print_us("rtt_max_us", rtt->max);
-    }
+    load_print_u64("size", o->size);
+    load_print_u64("rate", o->rate);
+    load_print_u64("window", o->window);
+    load_print_u64("seconds", o->seconds);
+    load_print_u64("sent", l->next);
+    load_print_u64("received", rtt->count);
+    load_print_u64("lost", l->lost);
+    load_print_u64("stale", l->stale);
+    load_print_u64("refused", l->refused);
+    load_print_u64("unsent", planned > l->next ? planned - l->next : 0);
+    load_print_u64("late", l->late);
+    load_print_us("late_max_us", l->late_max_ns);
+    load_print_u64("received_pps", l->in_time / o->seconds);
+    load_print_u64("elapsed_us", (l->now_ns - l->start_ns) / 1000);
+    load_print_cpu();
+    load_print_rtt(rtt);
     printf("\"corrupt\":%" PRIu64 "}\n", l->corrupt);
 }
 
