@@ -304,7 +304,7 @@ $(B)/core_trip: tests/e2e/core_trip.c Makefile | test-deps
 	@echo "  CC      $<"
 	@$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -Wconversion -pthread $< -o $@
 
-e2e: kernel uefi $(UEFI_TESTS) $(B)/udp_load $(B)/relay test-deps ## Boot the image in QEMU against real peers; T=PATTERN chooses tests
+e2e: kernel uefi $(UEFI_TESTS) $(B)/udp_load $(B)/tcp_load $(B)/relay test-deps ## Boot the image in QEMU against real peers; T=PATTERN chooses tests
 	@$(PYTHON) tests/e2e/run $(if $(T),-k $(T))
 
 test: check unit e2e ## Everything that CI runs

@@ -118,13 +118,14 @@ class Station:
         else:
             image, extra = column.image, []
             words = f"ip={address}/24 ip6=off {column.words}".strip()
+        before = os.sched_getaffinity(0)
         os.sched_setaffinity(0, self._cores[:1])  # QEMU takes it over, with all threads it makes
         try:
             return g.Guest(column.accel, words, [(self._tap, f"mac={MAC}")], machine=machine,
                            firmware=firmware, mem=MEMORY, namespace=self._ns, image=image,
                            extra=extra)
         finally:
-            os.sched_setaffinity(0, self._cores[1:])
+            os.sched_setaffinity(0, before)
 
     def close(self):
         if self.guest is not None:

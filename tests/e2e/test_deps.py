@@ -27,3 +27,4 @@ def groups(t):
     assert build < run < test < every and build < image < test, (build, run, image)
     assert image - build == {"fdisk", "mtools", "qemu-utils", "xorriso"}, image - build
     assert not (image - build) & (run - build)
+    assert listed("bench") == run  # the kernel that it wants is not installed
