@@ -177,6 +177,7 @@ UNIT_test_vq_device := $(MODEL_VQ)
 UNIT_test_vq_device_rules := $(MODEL_VQ)
 UNIT_test_vq_device_packed := $(MODEL_VQ)
 UNIT_test_config := lib/config.c lib/config_keys.c
+UNIT_test_config_idle := lib/config.c lib/config_keys.c
 UNIT_test_load_options := boot/load_options.c
 UNIT_test_memory := boot/memory.c
 UNIT_test_json := lib/json.c lib/log.c

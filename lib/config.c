@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { ADAPTIVE_IDLE_US = 100, YIELD_IDLE_US = 20 }; /* measured: docs/manual.md */
+
 struct config_error {
     char *text;
     size_t size;
@@ -195,6 +197,16 @@ static int config_words(struct config *cfg, const char *text, struct config_erro
     return err == ERR_ABSENT ? ERR_OK : err;
 }
 
+/* What depends on other words when nothing was said of it. */
+static void config_fill(struct config *cfg) {
+    if (cfg->mode == CONFIG_MODE_POLL && cfg->idle_pause == CONFIG_IDLE_AUTO) {
+        cfg->idle_pause = config_is_raw(cfg) ? CONFIG_IDLE_SPIN : CONFIG_IDLE_YIELD;
+    }
+    if (cfg->idle_us == CONFIG_IDLE_US_AUTO) {
+        cfg->idle_us = cfg->mode == CONFIG_MODE_POLL ? YIELD_IDLE_US : ADAPTIVE_IDLE_US;
+    }
+}
+
 int config_parse_sources(struct config *cfg, const struct config_source *sources, unsigned count,
                          char *error_text, size_t error_size) {
     struct config_error error = {.text = error_text, .size = error_size};
@@ -214,8 +226,6 @@ int config_parse_sources(struct config *cfg, const struct config_source *sources
     }
     error.source = NULL;
     err = err == ERR_OK ? config_check(cfg, &error) : err;
-    if (cfg->mode == CONFIG_MODE_POLL && cfg->idle_pause == CONFIG_IDLE_AUTO) {
-        cfg->idle_pause = config_is_raw(cfg) ? CONFIG_IDLE_SPIN : CONFIG_IDLE_PAUSE;
-    }
+    config_fill(cfg);
     return err;
 }

@@ -46,9 +46,9 @@ struct config {
     uint32_t ring;    /* enum config_ring */
     uint32_t mode;    /* enum config_mode */
     uint32_t intx;    /* 1: interrupts by INTx even where the device has MSI-X */
-    uint32_t idle_us; /* poll so long without work before sleeping (adaptive), yielding (poll) */
+    uint32_t idle_us; /* adaptive, IDLE_YIELD: poll so long without work before sleeping */
     uint32_t idle_pause; /* enum config_idle_pause; AUTO only in modes that sleep */
-    uint32_t yield_us; /* IDLE_YIELD: so long at a time */
+    uint32_t yield_us; /* IDLE_YIELD: the longest sleep */
     uint32_t trace;    /* enum config_trace, of echo and ping */
     uint32_t queue;   /* descriptors in a ring, 0: the device's maximum */
     uint32_t seconds; /* stop after so long, 0: never */

@@ -23,6 +23,9 @@ struct config_key {
 
 enum { CONFIG_KEYS_MAX = 64 };
 
+/* idle_us= as long as nothing was said of it. */
+#define CONFIG_IDLE_US_AUTO UINT32_MAX
+
 /* The first one is app=. */
 extern const struct config_key config_keys[];
 extern const size_t config_key_count;
