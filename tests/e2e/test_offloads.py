@@ -10,7 +10,6 @@ from frames import Watch
 from traffic import stats
 
 OFFLOADS = {"csum", "guest_csum", "host_tso4", "host_tso6", "guest_tso4", "guest_tso6"}
-MTU = 1500
 TX, RX = {"host_tso4", "host_tso6"}, {"guest_tso4", "guest_tso6"}
 
 
@@ -104,11 +103,11 @@ def drops_nothing(guest):
     assert stack["ip_drops"] == stack["ip6_drops"] == 0, stack
 
 
-def judge(watch, to_guest, uncut, partial):
+def judge(watch, to_guest, uncut, partial, mtu=1500):
     """What is longer than the MTU says how it is to be cut, so that each segment fits; the rest fits.
     Resets aside, whose checksums the host itself completes."""
     frames = [f for f in watch.frames if f.to_guest == to_guest and not f.reset()]
-    faults = {f.gso_fault(MTU) for f in frames} - {None}
+    faults = {f.gso_fault(mtu) for f in frames} - {None}
     assert not faults, faults
     assert any(f.gso_type for f in frames) == uncut, f"uncut frames: {not uncut}"
     verdicts = {f.judged() for f in frames} - {None}
