@@ -29,19 +29,22 @@ GOOD = "1"  # status of a checksum
 
 
 class Capture:
-    """What comes from a guest on its tap: `with Capture(t, ns, tap) as c: ...; c.frames()`."""
+    """What comes from a guest on its tap: `with Capture(t, ns, tap) as c: ...; c.frames()`. `options`
+    are tcpdump's, for another choice of frames."""
 
-    def __init__(self, t, ns, tap):
+    # It must not lose a frame: its buffer has as many slots as snapshots (-s) fit into 16 MiB.
+    OPTIONS = ("-Q", "in", "-s", "2048", "-B", "16384", "--immediate-mode")
+
+    def __init__(self, t, ns, tap, options=OPTIONS, settle=0.3):
         t.need_program("tcpdump")
         t.need_program("tshark")
         folder = tempfile.mkdtemp(prefix="ringlet-capture-")
         t.stack.callback(shutil.rmtree, folder, ignore_errors=True)
         self._file = os.path.join(folder, "frames.pcap")
         self._log = os.path.join(folder, "log")
-        # As root, or it may not write there. It must not lose a frame: its buffer has as many slots
-        # as snapshots (-s) fit into 16 MiB.
-        self._command = ns.command("tcpdump", "-i", tap.name, "-Q", "in", "-s", "2048", "-B",
-                                   "16384", "--immediate-mode", "-U", "-Z", "root", "-n", "-w",
+        self._settle = settle  # seconds that a frame may take to tcpdump
+        # As root, or it may not write there.
+        self._command = ns.command("tcpdump", "-i", tap.name, *options, "-U", "-Z", "root", "-n", "-w",
                                    self._file)
 
     def __enter__(self):
@@ -73,25 +76,28 @@ class Capture:
 
     def frames(self):
         """Those with UDP or TCP; to be asked for after the guest's end."""
-        time.sleep(0.3)  # what is still on its way to tcpdump
+        frames = [Frame(values) for values in self.rows(FIELDS)]
+        return [frame for frame in frames if frame.protocol]
+
+    def rows(self, fields, *options):
+        """tshark's fields of each frame, as texts by their names. Ends the capture."""
+        time.sleep(self._settle)
         self._end()
         if not re.search(r"^0 packets dropped by kernel", self._text(), re.M):
             raise GuestError(f"tcpdump lost frames, or failed: {self._text()[-200:]}")
-        columns = [word for field in FIELDS for word in ("-e", field)]
-        command = ["tshark", "-n", "-r", self._file, *CHECKSUMS, "-T", "fields", *columns]
+        columns = [word for field in fields for word in ("-e", field)]
+        command = ["tshark", "-n", "-r", self._file, *CHECKSUMS, *options, "-T", "fields", *columns]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True, timeout=30, check=False)
         if done.returncode != 0:
             raise GuestError(f"tshark: {done.stderr.strip()[-200:]}")
-        frames = [Frame(line) for line in done.stdout.splitlines()]
-        return [frame for frame in frames if frame.protocol]
+        return [dict(zip(fields, line.split("\t"))) for line in done.stdout.splitlines()]
 
 
 class Frame:
     """tshark's fields, and the stamp."""
 
-    def __init__(self, line):
-        values = dict(zip(FIELDS, line.split("\t")))
+    def __init__(self, values):
         self.len = int(values["frame.len"])
         self.eth = (values["eth.src"], values["eth.dst"])
         self.tags = (values["ieee8021ad.id"], values["vlan.id"])

@@ -86,7 +86,7 @@ def need_relay():
 
 def relay_guest(t, words="", nic=None, mtu=1500, **options):
     """A guest as t.tap_guest() makes it, with guest.relay between its tap and the host's. guest.tap is
-    the host's: what is seen there from the guest has come through the relay."""
+    the host's: what is seen there from the guest has come through the relay; guest.near is its own."""
     need_relay()
     ns = t.namespace()
     guest_tap, host_tap = ns.add_bare_tap(mtu), ns.add_tap(mtu)
@@ -94,6 +94,7 @@ def relay_guest(t, words="", nic=None, mtu=1500, **options):
     t.stack.callback(relay.close)
     guest = t.guest(f"ip={host_tap.guest}/24 {words}".strip(), [(guest_tap, nic)], namespace=ns,
                     **options)
-    guest.ns, guest.tap, guest.ip, guest.relay = ns, host_tap, host_tap.guest, relay
+    guest.ns, guest.tap, guest.ip = ns, host_tap, host_tap.guest
+    guest.near, guest.relay = guest_tap, relay
     guest.wait_ready()
     return guest
