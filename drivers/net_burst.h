@@ -75,6 +75,7 @@ ALWAYS_INLINE void rx_refill_body(struct net_dev *nd, enum vq_layout layout) {
     }
     if (posted) {
         rx->stats.refills++;
+        pktbuf_pool_note(&nd->pool);
         burst_publish(rx, layout);
     }
 }

@@ -11,6 +11,7 @@ int pktbuf_pool_init(struct pktbuf_pool *pool, uint32_t total, uint32_t room) {
     }
     *pool = (struct pktbuf_pool){
         .free_count = total,
+        .free_min = total,
         .total = total,
         .room = (uint32_t)(stride - sizeof(struct pktbuf)),
         .stride = (uint32_t)stride,

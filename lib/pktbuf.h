@@ -40,6 +40,7 @@ struct pktbuf_pool {
     struct pktbuf *free; /* the longest free one; they hang together by `next` */
     struct pktbuf *free_last;
     uint32_t free_count;
+    uint32_t free_min; /* the lowest that pktbuf_pool_note() has seen */
     uint32_t total;
     uint32_t room;   /* bytes for the frame in each buffer */
     uint32_t stride; /* from one buffer to the next */
@@ -101,6 +102,11 @@ ALWAYS_INLINE void pktbuf_put(struct pktbuf *buf) {
     }
     pool->free_last = buf;
     pool->free_count++;
+}
+
+/* Takes note of how few buffers are free. Not part of each pktbuf_get(): call it after many of them. */
+ALWAYS_INLINE void pktbuf_pool_note(struct pktbuf_pool *pool) {
+    pool->free_min = pool->free_count < pool->free_min ? pool->free_count : pool->free_min;
 }
 
 /* All buffers of a received frame. */

@@ -6,6 +6,7 @@
 #include "drivers/clock.h"
 #include "drivers/virtio_net.h"
 #include "net/latency.h"
+#include "net/pools.h"
 #include "net/stack.h"
 #include "net/stats.h"
 
@@ -100,6 +101,19 @@ static void metrics_nics(struct metrics *m) {
     }
 }
 
+static void metrics_pools(struct metrics *m) {
+    struct pool_level level;
+    metrics_head(m, "ringlet_pool_", "used", "", "Elements of a pool of the protocol stack in use",
+                 "gauge");
+    for (unsigned i = 0; pools_level(i, &level); i++) {
+        metrics_add(m, "ringlet_pool_used{pool=\"%s\"} %u\n", level.name, (unsigned)level.used);
+    }
+    metrics_head(m, "ringlet_pool_", "max", "", "The most that were in use at once", "gauge");
+    for (unsigned i = 0; pools_level(i, &level); i++) {
+        metrics_add(m, "ringlet_pool_max{pool=\"%s\"} %u\n", level.name, (unsigned)level.max);
+    }
+}
+
 static void metrics_group(struct metrics *m, const char *prefix, const struct stats_group *group) {
     for (size_t i = 0; i < group->count; i++) {
         const struct stats_item *item = &group->items[i];
@@ -154,6 +168,7 @@ size_t metrics_write(char *text, size_t size) {
     metrics_queues(&m);
     metrics_group(&m, "ringlet_app_", stats_app());
     metrics_group(&m, "ringlet_stack_", stats_stack());
+    metrics_pools(&m);
     if (latency_on) {
         metrics_latency(&m);
     }

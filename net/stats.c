@@ -8,6 +8,7 @@
 #include "lwip/stats.h"
 #include "net/latency.h"
 #include "net/netif_virtio.h"
+#include "net/pools.h"
 #include "net/stack.h"
 
 static const struct stats_group *stats_app_group;
@@ -192,6 +193,22 @@ static void stats_write_nic(struct json *j, const struct net_dev *nd) {
     stats_write_queue(j, "tx", &nd->tx);
     json_u64(j, "buffers", nd->pool.total);
     json_u64(j, "buffers_free", nd->pool.free_count);
+    json_u64(j, "buffers_free_min", nd->pool.free_min);
+    json_close(j);
+}
+
+static void stats_write_pools(struct json *j) {
+    struct pool_level level;
+    json_object(j, "pools");
+    for (unsigned i = 0; pools_level(i, &level); i++) {
+        json_object(j, level.name);
+        json_u64(j, "size", level.size);
+        json_u64(j, "count", level.count);
+        json_u64(j, "used", level.used);
+        json_u64(j, "max", level.max);
+        json_u64(j, "errors", level.errors);
+        json_close(j);
+    }
     json_close(j);
 }
 
@@ -227,6 +244,7 @@ void stats_write(struct json *j, const char *event) {
     json_close(j);
     stats_write_group(j, stats_app_group);
     stats_write_group(j, &stats_stack_group);
+    stats_write_pools(j);
     latency_write(j);
     json_close(j);
 }
