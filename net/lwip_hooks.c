@@ -2,8 +2,11 @@
 
 #include "drivers/clock.h"
 #include "lwip/netif.h"
+#include "lwip/tcp.h"
 #include "net/netif_priv.h"
 #include "net/rand.h"
+
+enum { INITIAL_SEGMENTS = 10, INITIAL_BYTES = 14600 }; /* RFC 6928 */
 
 static void lwip_hooks_words(const ip_addr_t *ip, uint64_t words[2]) {
     if (IP_IS_V6(ip)) {
@@ -41,6 +44,16 @@ struct netif *lwip_hooks_ip4_route(const ip4_addr_t *src, const ip4_addr_t *dest
         return netif_is_up(netif) && netif_is_link_up(netif) && can_reach ? netif : NULL;
     }
     return NULL;
+}
+
+err_t lwip_hooks_tcp_in(struct tcp_pcb *pcb) {
+    /* (Only connections have a window: `pcb` may be a listening one, which is a smaller struct.) */
+    if (pcb->state == ESTABLISHED && pcb->ssthresh == TCP_SND_BUF && pcb->snd_nxt == pcb->lastack) {
+        const u32_t initial = LWIP_MIN(INITIAL_SEGMENTS * (u32_t)pcb->mss,
+                                       LWIP_MAX(2 * (u32_t)pcb->mss, (u32_t)INITIAL_BYTES));
+        pcb->cwnd = LWIP_MAX(pcb->cwnd, initial);
+    }
+    return ERR_OK;
 }
 
 s32_t lwip_hooks_vlan(const struct netif *netif) {

@@ -2,6 +2,7 @@
 #ifndef NET_LWIP_HOOKS_H
 #define NET_LWIP_HOOKS_H
 
+#include "lwip/err.h"
 #include "lwip/ip_addr.h"
 
 struct netif;
@@ -14,6 +15,11 @@ u32_t lwip_hooks_tcp_isn(const ip_addr_t *local_ip, u16_t local_port, const ip_a
 /* The interface for an IPv4 packet: the one that owns the source address, so that with several NICs
  * in one subnet an answer leaves where the question came in. NULL: lwIP decides. */
 struct netif *lwip_hooks_ip4_route(const ip4_addr_t *src, const ip4_addr_t *dest);
+
+/* Before lwIP looks at a segment: lets a connection that has lost nothing and has nothing on its way begin
+ * with ten segments (RFC 6928) instead of lwIP's three. Always ERR_OK. */
+struct tcp_pcb;
+err_t lwip_hooks_tcp_in(struct tcp_pcb *pcb);
 
 /* The VLAN tag of a frame to be sent: the id of vlan= with priority 0; negative: none. Frames
  * with a wrong one never reach lwIP (net/netif_virtio.c). */

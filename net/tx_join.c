@@ -18,6 +18,7 @@ enum {
     TCP_LEN_OFF = 12,
     TCP_FLAGS_OFF = 13,
     TCP_WINDOW_OFF = 14,
+    TCP_FIN = 0x01,
     TCP_PSH = 0x08,
     TCP_ACK = 0x10,
 };
@@ -43,8 +44,9 @@ static void read_tcp(struct tx_join *frame, const uint8_t *tcp, const struct l4_
     frame->gso_type = place->version == 4 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6;
     if (frame->piece == 0) {
         frame->kind = tcp[TCP_FLAGS_OFF] == TCP_ACK ? TX_JOIN_ACK : TX_JOIN_NEVER;
-    } else if ((tcp[TCP_FLAGS_OFF] & ~TCP_PSH) == TCP_ACK) {
+    } else if ((tcp[TCP_FLAGS_OFF] & ~(TCP_PSH | TCP_FIN)) == TCP_ACK) {
         frame->kind = TX_JOIN_SEGMENT;
+        frame->ended = (tcp[TCP_FLAGS_OFF] & TCP_FIN) != 0;
     }
 }
 
@@ -122,7 +124,7 @@ bool tx_join_continues(const struct tx_join *held, const struct tx_join *next) {
 void tx_join_add(struct tx_join *held, const struct tx_join *next, uint8_t *headers) {
     held->headers = headers;
     held->payload += next->payload;
-    held->ended = next->piece < held->piece;
+    held->ended = next->ended || next->piece < held->piece;
     if (held->kind == TX_JOIN_DATAGRAM) {
         return;
     }

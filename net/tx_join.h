@@ -29,7 +29,7 @@ enum tx_join_kind {
 struct tx_join {
     enum tx_join_kind kind;
     uint8_t gso_type; /* how the device would cut it; VIRTIO_NET_HDR_GSO_NONE: it would not */
-    bool ended;       /* a shorter one was added, which must be the last */
+    bool ended;       /* the last one was shorter, or ends the connection: nothing may follow it */
     uint16_t ip, l4;  /* offsets of the headers */
     uint16_t headers_len; /* all of them */
     uint32_t piece;   /* bytes behind the headers of the first, and at most of the others */

@@ -293,6 +293,29 @@ static void test_run(void **state) {
     }
 }
 
+/* The end of a connection travels with its last data, and is not said before. */
+static void test_end(void **state) {
+    (void)state;
+    FOR_FLOWS(f) {
+        if (f->udp) {
+            continue;
+        }
+        struct packet sent[4];
+        for (unsigned i = 0; i < 4; i++) {
+            sent[i] = make(f, i == 2 ? ACK | FIN : ACK, 50 * i, 7, 50, ALL_CUT);
+            send(f, &sent[i]);
+        }
+        close_held();
+        assert_int_equal(joined, 2);
+        assert_int_equal(out_count, 4);
+        for (unsigned i = 0; i < 4; i++) {
+            expect_same(f, &sent[i], &out[i]);
+            free(sent[i].data);
+        }
+        clean(state);
+    }
+}
+
 /* As long as IP's length can say, and no longer. */
 static void test_longest(void **state) {
     (void)state;
@@ -356,7 +379,7 @@ static void test_apart(void **state) {
         apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), f, make(f, ACK, 151, 5, 50, ALL_CUT));
         apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), f, make(f, ACK, 100, 5, 50, ALL_CUT));
         apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), f, make(f, ACK, 150, 4, 50, ALL_CUT));
-        static const uint8_t flags[] = {0, SYN | ACK, FIN | ACK, RST | ACK, URG | ACK, 0x40 | ACK,
+        static const uint8_t flags[] = {0, SYN | ACK, RST | ACK, URG | ACK, 0x40 | ACK,
                                         0x80 | ACK};
         for (unsigned i = 0; i < ARRAY_SIZE(flags); i++) {
             apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), f,
@@ -364,6 +387,7 @@ static void test_apart(void **state) {
             apart(f, make(f, flags[i], 100, 5, 50, ALL_CUT), f,
                   make(f, ACK, 150, 5, 50, ALL_CUT));
         }
+        apart(f, make(f, ACK | FIN, 100, 5, 50, ALL_CUT), f, make(f, ACK, 150, 5, 50, ALL_CUT));
     }
 }
 
@@ -493,6 +517,7 @@ static void test_mixture(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_run, clean),
+        cmocka_unit_test_teardown(test_end, clean),
         cmocka_unit_test_teardown(test_longest, clean),
         cmocka_unit_test_teardown(test_apart, clean),
         cmocka_unit_test_teardown(test_short_ends, clean),
