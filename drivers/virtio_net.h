@@ -8,7 +8,7 @@
  * looks once more, and waits only if nothing was there; after the wake-up come net_interrupts_take()
  * and net_disarm(). In poll mode the device is never given a way to interrupt.
  *
- * What this does not do: protocols, checksums, several queue pairs. */
+ * What this does not do: protocols, checksums, segmentation, several queue pairs. */
 #ifndef DRIVERS_VIRTIO_NET_H
 #define DRIVERS_VIRTIO_NET_H
 

@@ -190,6 +190,11 @@ BAD(vlan_len, COMMAND("\2\0\5"))
 BAD(vlan_id, COMMAND("\2\0\0\x10"))
 BAD(announce, COMMAND("\3\0"))
 BAD(announce_data, (dev.config[6] = 3, COMMAND("\3\0\0")))
+BAD(offloads_len, COMMAND("\5\0\2\0\0\0"))
+BAD(offloads_csum, COMMAND("\5\0\2\0\0\0\0\0\0\0"))
+BAD(offloads_command, COMMAND("\5\1\2\0\0\0\0\0\0\0"))
+BAD(offloads_tso4, COMMAND("\5\0\x80\0\0\0\0\0\0\0"))
+BAD(offloads_uso4, COMMAND("\5\0\2\0\0\0\0\0\x40\0"))
 BAD(coal_all, COMMAND("\6\0\0\0\0\0\0\0\0\0"))
 BAD(coal_len, COMMAND("\6\0\0\0\0\0\0\0\0"))
 BAD(coal_ctrl, COMMAND("\6\2\2\0\0\0\0\0\0\0\0\0\0\0"))
@@ -203,6 +208,9 @@ enum {
     F_ADDR = VIRTIO_NET_F_CTRL_MAC_ADDR,
     F_VLAN = VIRTIO_NET_F_CTRL_VLAN,
     F_ANNOUNCE = VIRTIO_NET_F_GUEST_ANNOUNCE,
+    F_OFF = VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
+    F_SUM = VIRTIO_NET_F_GUEST_CSUM,
+    F_TSO4 = VIRTIO_NET_F_GUEST_TSO4,
     F_COAL = VIRTIO_NET_F_NOTF_COAL,
     F_COAL_VQ = VIRTIO_NET_F_VQ_NOTF_COAL,
     F_ST = VIRTIO_NET_F_STATUS,
@@ -279,6 +287,12 @@ static const struct {
     {"12 bits", {F_VQ, F_VLAN}, true, vlan_id},
     {"nothing is to be announced", {F_VQ, F_ST, F_ANNOUNCE}, true, announce},
     {"length of a command", {F_VQ, F_ST, F_ANNOUNCE}, true, announce_data},
+    {"feature was not negotiated", {F_VQ, F_SUM}, true, offloads_csum},
+    {"length of a command", {F_VQ, F_OFF, F_SUM}, true, offloads_len},
+    {"a command of class GUEST_OFFLOADS", {F_VQ, F_OFF, F_SUM}, true, offloads_command},
+    {"an offload without GUEST_CSUM", {F_VQ, F_OFF, F_SUM, F_TSO4}, true, offloads_tso4},
+    {"an offload that was not negotiated", {F_VQ, F_OFF, F_SUM, F_TSO4}, true, offloads_uso4},
+    {"an offload that was not negotiated", {F_VQ, F_OFF}, true, offloads_csum},
     {"feature was not negotiated", {F_VQ, F_COAL_VQ}, true, coal_all},
     {"length of a command", {F_VQ, F_COAL}, true, coal_len},
     {"no enabled receive or transmit queue", {F_VQ, F_COAL_VQ}, true, coal_ctrl},
