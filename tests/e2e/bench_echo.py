@@ -41,7 +41,8 @@ def columns_of(options):
     ringlets += [(name, options.words, image) for name, image in options.images]
     columns = []
     if "tcg" in options.accels:
-        columns.append(Column("Linux", "linux", "tcg", options.linux_words, None))
+        columns += [Column(name, "linux", "tcg", words, None) for name, words in
+                    [("Linux", options.linux_words), *options.linux_variants]]
         columns += [Column(name, "ringlet", "tcg", words, image) for name, words, image in ringlets]
     if "kvm" in options.accels:
         columns += [Column(f"{name} KVM", "ringlet", "kvm", words, image)
@@ -60,10 +61,10 @@ class Benchmark:
         kernel, _ = rig.linux_kernel()
         return {**host.facts("tcg"), "dpdk": None, "rounds": options.rounds, "seconds": options.seconds,
                 "retries": options.retries, "others_max": OTHERS, "rows": options.rows,
-                "columns": [{"name": c.name, "accel": c.accel, "words": c.words,
+                "columns": [{"name": c.name, "kind": c.kind, "accel": c.accel, "words": c.words,
                              "image": c.image and os.path.basename(c.image)} for c in self.columns],
                 "linux": os.path.basename(kernel).removeprefix("vmlinuz-"),
-                "linux_words": rig.LINUX_WORDS, "machine": options.machine, "memory": rig.MEMORY,
+                "linux_words": rig.LINUX_WORDS, "machine": rig.MACHINE, "memory": rig.MEMORY,
                 "timeout_ms": rig.TIMEOUT_MS, "pinned": self.cores,
                 "compiler": host.version(r"gcc .*", "gcc", "--version")}
 
@@ -89,7 +90,7 @@ class Benchmark:
         """A guest that answers, None when none would. How soon it did is the row ping."""
         for attempt in range(1 + self.options.retries):
             station = self._try({**key, "row": "ping", "firmware": firmware}, lambda: rig.Station(
-                column, self.options.machine, firmware, self.cores))
+                column, firmware, self.cores))
             if station is not None:
                 if "ping" in self.options.rows:
                     self.runs.append({**key, "row": "ping", "attempt": attempt + 1,
@@ -156,11 +157,12 @@ def parse_options():
         help=f"default: {','.join(rows)}")
     add("--accel", choices=("all", "tcg", "kvm"), default="all",
         help="of Ringlet; all (default): TCG, and KVM where it opens. Linux is measured under TCG")
-    add("--machine", choices=("q35", "microvm"), default="q35", help="default: q35")
     add("--words", default="", help="more words for Ringlet's command line")
     add("--linux-words", default="", help="more words for the kernel of the Linux guest")
     add("--variant", dest="variants", type=named, action="append", default=[], metavar="NAME=WORDS",
         help="one more column: Ringlet with these words (repeatable)")
+    add("--linux-variant", dest="linux_variants", type=named, action="append", default=[],
+        metavar="NAME=WORDS", help="the same for Linux: more words for its kernel (repeatable)")
     add("--image", dest="images", type=named, action="append", default=[], metavar="NAME=FILE",
         help="one more column: another image of Ringlet (repeatable)")
     add("--output", default=os.path.join(g.ROOT, "docs", "bench"), metavar="DIR",
@@ -169,7 +171,8 @@ def parse_options():
     options = parser.parse_args()
     if options.rounds < 1 or options.seconds < 1 or options.retries < 0:
         parser.error("--rounds and --seconds must be 1 or more, --retries 0 or more")
-    names = ["Linux", "Ringlet", *(name for name, _ in options.variants + options.images)]
+    names = ["Linux", "Ringlet", *(name for name, _ in [
+        *options.variants, *options.linux_variants, *options.images])]
     if len(set(names)) < len(names):
         parser.error("two columns have the same name")
     kvm_error = g.kvm_error()

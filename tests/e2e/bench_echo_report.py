@@ -31,7 +31,7 @@ AIMS = {"udp-1": 3, "udp-32": 4, "udp-32-1400": 4, "tcp-1": 3, "tcp-32": 2, "tcp
 # What may be wrong with requests, by its name in what the generators report; each is a fault.
 WRONG = ("lost", "corrupt", "stale", "refused", "resets", "timeouts")
 PERCENTILES = ("rtt_p50_us", "rtt_p99_us", "rtt_p99_9_us")
-FROM_LOAD = ("sent", "received", "bytes", *WRONG, *PERCENTILES, "others", "stolen")
+FROM_LOAD = ("sent", "received", "bytes", *WRONG, *PERCENTILES, "guest", "others", "stolen")
 
 
 # ---- A run ----
@@ -173,9 +173,9 @@ def failed(failures):
 # ---- What it was measured on ----
 
 def column_text(column, about):
+    if column["kind"] == "linux":
+        return f"Debian's {about['linux']}, `{' '.join([about['linux_words'], column['words']]).strip()}`"
     words = f"`{column['words']}`" if column["words"] else "default words"
-    if column["name"] == BASE:
-        return f"Debian's {about['linux']}, `{about['linux_words']}` and {words}"
     return " ".join(filter(None, (words, column["image"] and f"image {column['image']}")))
 
 

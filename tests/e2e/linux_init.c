@@ -6,7 +6,8 @@
  * read the request. UDP and TCP echo on port 7, discard on 9, chargen on 19 (RFC 864), the page of
  * Ringlet's status on 80.
  *
- * Words behind `--` on the kernel's command line: address, prefix length.
+ * The last two words of its command line are address and prefix length. The kernel hands on what is behind `--`
+ * in its own, and before that words it does not know.
  * It says {"event":"ready"} or error: ... on the serial port, by its registers; what it cannot set up ends
  * the kernel. A connection that fails is closed. */
 #include <arpa/inet.h>
@@ -369,13 +370,13 @@ int main(int argc, char **argv) {
     if (ioperm(SERIAL, 8, 1) != 0) {
         return 1;
     }
-    if (argc != 3) {
+    if (argc < 3) {
         errno = EINVAL;
         fail("words: ADDRESS PREFIX-LENGTH");
     }
     prepare();
     load_modules();
-    set_up_network(argv[1], argv[2]);
+    set_up_network(argv[argc - 2], argv[argc - 1]);
     events_fd = checked(epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
     serve_udp();
     for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++) {

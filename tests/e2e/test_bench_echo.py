@@ -29,7 +29,7 @@ def linux_guest(t):
     t.need_namespace()
     cores = sorted(os.sched_getaffinity(0))
     column = bench_echo.Column("Linux", "linux", "tcg", "", None)
-    station = rig.Station(column, "q35", "qboot", [cores[0], cores[-1]])
+    station = rig.Station(column, "qboot", [cores[0], cores[-1]])
     t.stack.callback(station.close)
     t.guests.append(station.guest)
     for row, load in rig.ROWS.items():
@@ -49,8 +49,8 @@ ABOUT = {"rows": ["udp-1", "bulk-to", "http", "ping"], "rounds": 3, "seconds": 1
          "timeout_ms": 1000, "took_s": 9, "date": "2000-01-01", "ringlet": "abc", "compiler": "gcc",
          "cpu": "cpu", "cores": 2, "kernel": "6", "accel": "tcg", "qemu": "QEMU", "dpdk": None,
          "machine": "q35", "memory": "256M", "pinned": [0, 1], "linux": "6.1", "linux_words": "quiet",
-         "columns": [{"name": name, "accel": "tcg", "words": "", "image": None}
-                     for name in ("Linux", "Ringlet")]}
+         "columns": [{"name": name, "kind": kind, "accel": "tcg", "words": "", "image": None}
+                     for name, kind in (("Linux", "linux"), ("Ringlet", "ringlet"))]}
 
 
 def runs_of(row, column, values, faults=(), **more):
