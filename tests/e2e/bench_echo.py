@@ -10,6 +10,7 @@ Needs root, two cores, tools/deps bench, and a machine with nothing else to do.
 """
 import argparse
 import collections
+import functools
 import os
 import shutil
 import signal
@@ -80,8 +81,11 @@ class Benchmark:
         if "ping" in self.options.rows:
             for each in firmware if not loads else firmware[:-1]:
                 self._close(self._start(key, column, each))
-        station = self._start(key, column, firmware[-1]) if loads else None
+        station = None
         for row in loads:
+            station = station or self._start(key, column, firmware[-1])
+            if station is None:
+                break  # nor would it start for the other rows
             station = self._one_row({**key, "row": row}, column, station)
         self._close(station)
         print(flush=True)
@@ -89,8 +93,8 @@ class Benchmark:
     def _start(self, key, column, firmware):
         """A guest that answers, None when none would. How soon it did is the row ping."""
         for attempt in range(1 + self.options.retries):
-            station = self._try({**key, "row": "ping", "firmware": firmware}, lambda: rig.Station(
-                column, firmware, self.cores))
+            station = self._try({**key, "row": "ping", "firmware": firmware},
+                                functools.partial(rig.Station, column, firmware, self.cores))
             if station is not None:
                 if "ping" in self.options.rows:
                     self.runs.append({**key, "row": "ping", "attempt": attempt + 1,
@@ -101,17 +105,15 @@ class Benchmark:
         return None
 
     def _one_row(self, key, column, station):
-        """Measures until a measurement is good, or often enough; returns a station for the next row. After
-        an error it is a new one."""
+        """Measures until a measurement is good, or often enough; returns a station for the next row, None after
+        an error that left none."""
         for attempt in range(1 + self.options.retries):
-            if station is None:
-                station = self._start(key, column, FIRMWARE[column.accel][-1])
+            station = station or self._start(key, column, FIRMWARE[column.accel][-1])
             if station is None:
                 break
-            run = self._try(key, lambda: report.run_of(
-                station.measure(key["row"], self.options.seconds), OTHERS))
+            run = self._try(key, functools.partial(self._measure, station, key["row"]))
             if run is None:
-                self._close(station)
+                station.close()
                 station = None
                 continue
             self.runs.append({**key, "attempt": attempt + 1, **run})
@@ -119,6 +121,9 @@ class Benchmark:
             if not run["faults"]:
                 break
         return station
+
+    def _measure(self, station, row):
+        return report.run_of(station.measure(row, self.options.seconds), OTHERS)
 
     def _try(self, key, action):
         try:
