@@ -39,11 +39,11 @@ enum {
     BURST = 64,               /* frames read before others are looked after */
     SOCKET_BUFFER = 16 << 20,
     LINE_LEN_MAX = 256,
-    PPM = 1000000, /* and the longest delay, in microseconds */
+    PPM = 1000000, /* also the longest delay, in microseconds */
 };
 #define NS_PER_S UINT64_C(1000000000)
 #define SWAP_NS UINT64_C(5000000)
-#ifndef TUN_F_USO4 /* Linux 6.2; both or none */
+#ifndef TUN_F_USO4 /* Linux 6.2 */
 #define TUN_F_USO4 0x20
 #define TUN_F_USO6 0x40
 #endif
@@ -63,7 +63,7 @@ struct direction {
     struct frame *queue[QUEUE_MAX]; /* a ring, in the order of due_ns */
     unsigned first, waiting;
     bool blocked;       /* `out` takes no more at the moment */
-    struct frame *held; /* goes behind the next one */
+    struct frame *held; /* the one that the next is to overtake */
     uint64_t last_due_ns;
     uint64_t frames, bytes, gso_frames, csum_frames; /* received; bytes without the virtio header */
     uint64_t sent, lost, duplicated, swapped;
@@ -92,13 +92,10 @@ static uint64_t clock_ns(void) {
     return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
-/* From 0 to limit - 1; 0 when there is none. xorshift64* */
+/* From 0 to limit - 1; the upper half of a linear congruential generator (Knuth, MMIX). */
 static uint32_t random_below(uint32_t limit) {
-    random_state ^= random_state >> 12;
-    random_state ^= random_state << 25;
-    random_state ^= random_state >> 27;
-    const uint64_t high = random_state * UINT64_C(0x2545f4914f6cdd1d) >> 32;
-    return (uint32_t)(high * limit >> 32);
+    random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (uint32_t)((random_state >> 32) * limit >> 32);
 }
 
 /* ---- Options ---- */
@@ -111,16 +108,17 @@ static const char usage[] =
     "  to.swap=0 from.swap=0     overtaken by the next one, of a million frames\n"
     "  to.delay_us=0 ...         later by so much, at most 1000000\n"
     "  to.jitter_us=0 ...        and by up to so much more, at most 1000000\n"
-    "  seed=1                    of the sequence that decides, 1 to 1000000\n"
+    "  seed=1                    of the sequence that decides, 0 to 1000000\n"
     "  offload=1                 0: the host cuts segments and makes checksums itself\n"
     "  stats                     on stdin: prints the counters so far\n"
     "The first line on stdout is {\"event\":\"ready\"}. At the end of stdin, or at SIGTERM, it prints its\n"
     "counters and ends.\n";
 
-static void set_offload(unsigned long on) {
-    const unsigned long base = on ? TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN : 0;
+/* USO, which older kernels do not have, goes for both versions of IP or for none. */
+static void set_offload(bool on) {
+    const unsigned long tso = on ? TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN : 0;
     const unsigned long uso = on ? TUN_F_USO4 | TUN_F_USO6 : 0;
-    if (ioctl(to.in, TUNSETOFFLOAD, base | uso) != 0 && ioctl(to.in, TUNSETOFFLOAD, base) != 0) {
+    if (ioctl(to.in, TUNSETOFFLOAD, tso | uso) != 0 && ioctl(to.in, TUNSETOFFLOAD, tso) != 0) {
         fail("TUNSETOFFLOAD: %s", strerror(errno));
     }
 }
@@ -146,12 +144,12 @@ static void take_word(const char *word) {
     char *end;
     const unsigned long value = strtoul(digits, &end, 10);
     if (digits[0] < '0' || digits[0] > '9' || *end != '\0' || value > PPM ||
-        (words[i].field == &offload && value > 1) || (words[i].field == &seed && value == 0)) {
+        (words[i].field == &offload && value > 1)) {
         fail("%s: unknown word or wrong value\n%s", word, usage);
     }
     *words[i].field = (uint32_t)value;
     if (words[i].field == &offload) {
-        set_offload(value);
+        set_offload(value != 0);
     } else if (words[i].field == &seed) {
         random_state = value;
     }
@@ -391,7 +389,7 @@ int main(int argc, char **argv) {
     }
     from.in = to.out = open_guest_tap(argv[1]);
     to.in = from.out = open_host_tap(argv[2]);
-    set_offload(1);
+    set_offload(true);
     for (int i = 3; i < argc; i++) {
         take_word(argv[i]);
     }

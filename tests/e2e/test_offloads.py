@@ -6,7 +6,8 @@ What is expected follows from the features that the guest says were negotiated; 
 those have to be."""
 import bulk
 from case import EITHER, case
-from frames import Watch
+from frames import (ETH_P_IP, GSO_ECN, GSO_TCPV4, GSO_TCPV6, NEEDS_CSUM, TCP, UDP, VNET_HDR, Frame, Watch,
+                    ethernet, ipv4, tcp_segment, udp)
 from traffic import stats
 
 OFFLOADS = {"csum", "guest_csum", "host_tso4", "host_tso6", "guest_tso4", "guest_tso6"}
@@ -112,3 +113,36 @@ def judge(watch, to_guest, uncut, partial, mtu=1500):
     assert any(f.gso_type for f in frames) == uncut, f"uncut frames: {not uncut}"
     verdicts = {f.judged() for f in frames} - {None}
     assert verdicts == {"partial" if partial else "complete"}, verdicts
+
+
+# What a virtio header says of a frame with 3000 bytes of data, and how the verdict begins.
+HEADERS = {
+    "right": ((NEEDS_CSUM, GSO_TCPV4, 54, 1460, 34, 16), None),
+    "ecn": ((NEEDS_CSUM, GSO_TCPV4 | GSO_ECN, 54, 1460, 34, 16), None),
+    "none": ((0, 0, 0, 0, 0, 0), "3040 bytes"),
+    "family": ((NEEDS_CSUM, GSO_TCPV6, 54, 1460, 34, 16), "gso_type 4"),
+    "no_csum": ((0, GSO_TCPV4, 54, 1460, 0, 0), "gso_type without"),
+    "no_size": ((NEEDS_CSUM, GSO_TCPV4, 54, 0, 34, 16), "gso_size 0"),
+    "size": ((NEEDS_CSUM, GSO_TCPV4, 54, 1461, 34, 16), "gso_size 1461"),
+    "short": ((NEEDS_CSUM, GSO_TCPV4, 53, 1460, 34, 16), "hdr_len 53"),
+    "long": ((NEEDS_CSUM, GSO_TCPV4, 3055, 1460, 34, 16), "hdr_len 3055"),
+}
+
+
+@case(accel=None, header=list(HEADERS))
+def judged(t, header):
+    """Each way in which a header can be wrong is found."""
+    ends = "10.0.0.1", "10.0.0.2"
+    fields, expected = HEADERS[header]
+    frame = ethernet(bytes(6), bytes(6), ETH_P_IP,
+                     ipv4(*ends, TCP, tcp_segment(*ends, 9, 9, bytes(3000))))
+    fault = Frame(frame, header=VNET_HDR.pack(*fields)).gso_fault(1500)
+    assert fault.startswith(expected) if expected else fault is None, fault
+
+
+@case(accel=None)
+def judged_protocol(t):
+    ends = "10.0.0.1", "10.0.0.2"
+    frame = ethernet(bytes(6), bytes(6), ETH_P_IP, ipv4(*ends, UDP, udp(*ends, 9, 9, bytes(3000))))
+    header = VNET_HDR.pack(NEEDS_CSUM, GSO_TCPV4, 54, 1460, 34, 6)
+    assert Frame(frame, header=header).gso_fault(1500).endswith("protocol 17")

@@ -11,7 +11,7 @@ import time
 from case import case
 from frames import (ETH_P_IP, GSO_TCPV4, NEEDS_CSUM, TCP, UDP, VNET_HDR, Frame, Port, ethernet, ipv4, mac_bytes,
                     tcp_segment, udp)
-from guest import GuestError
+from guest import GuestError, wait_until
 from relay import Relay, need_relay
 from traffic import pattern
 
@@ -20,6 +20,7 @@ IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 2, 0x1000, 0x4000
 TUN_F_CSUM, TUN_F_TSO4 = 1, 2
 GUEST_MAC = mac_bytes("02:00:00:00:00:02")
 COUNT = 400
+QUEUE_MAX = 4096  # of relay.c
 WAYS = ["to", "from"]
 
 
@@ -138,6 +139,23 @@ def delays(t, way):
 
 
 @case(accel=None)
+def full_queue(t):
+    """What does not fit into the queue is thrown away, and counted."""
+    ends = Ends(t)
+    ends.relay.set("from", delay_us=1_000_000)
+    frame = ends.frame(0)
+    for _ in range(QUEUE_MAX + 100):
+        ends.guest.send(frame)
+    counts = wait_until(lambda: all_left(ends), 10, "an empty queue")
+    assert (counts["sent"], counts["overflows"]) == (QUEUE_MAX, 100), counts
+
+
+def all_left(ends):
+    counts = ends.relay.stats()["from"]
+    return counts if counts["sent"] + counts["overflows"] == QUEUE_MAX + 100 else None
+
+
+@case(accel=None)
 def same_seed(t):
     """The same seed decides the same."""
     runs = []
@@ -204,7 +222,7 @@ def ends_with_counters(t, term):
 
 
 @case(accel=None, word=["", "to", "to.loss", "to.loss=", "to.loss=1000001", "to.loss=-1", "to.los=1",
-                        "up.loss=1", "seed=0", "offload=2", "from.delay_us=1000001", "x" * 300])
+                        "up.loss=1", "seed=x", "offload=2", "from.delay_us=1000001", "x" * 300])
 def wrong_words(t, word):
     """Nothing is guessed: it says what it did not understand, and ends."""
     ends = Ends(t)
