@@ -17,8 +17,9 @@ def queues(event):
 
 @case(accel=EACH, machine=["q35", "microvm"])
 def ring_3(t, machine):
-    """Whenever one looks after the ready line, the CPU is in ring 3 with interrupts enabled."""
-    guest = t.user_guest(machine=machine)
+    """Whenever one looks after the ready line, the CPU is in ring 3 with interrupts enabled: of a guest that
+    does not sleep, which ring 0 does for it."""
+    guest = t.user_guest("idle_pause=spin", machine=machine)
     udp_answers(guest)
     for _ in range(20):
         registers = guest.hmp("info registers")
