@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "net/checksum.h"
+#include "net/gso.h"
 #include "net/l4.h"
 
 static uint16_t fold(uint64_t sum) {
@@ -57,18 +58,17 @@ void csum_offload_finish(struct virtio_net_hdr *hdr, uint8_t *data, uint32_t len
     }
 }
 
-/* The frame stands for several packets, of the kind `type`, which must be one that was negotiated
- * (5.1.6.4.1). Datagrams are to be cut here, so it has to be clear where. */
-static enum csum_rx gso_check(const struct virtio_net_hdr *hdr, unsigned type, unsigned gso,
+/* The frame stands for several packets. Of a kind that was not negotiated it must not (5.1.6.4.1). place:
+ * NULL when its headers were not understood. Datagrams are to be cut here, so it has to be clear where. */
+static enum csum_rx gso_check(const struct virtio_net_hdr *hdr, uint8_t gso_type, unsigned gso,
                               const struct l4_place *place, struct datagrams *datagrams) {
-    if (type >= 8 || (gso & 1u << type) == 0) {
-        return CSUM_RX_BAD;
-    }
-    if (type != VIRTIO_NET_HDR_GSO_UDP_L4) {
-        return CSUM_RX_TRUST;
+    if (gso_type == VIRTIO_NET_HDR_GSO_TCPV4 || gso_type == VIRTIO_NET_HDR_GSO_TCPV6) {
+        const unsigned kind = gso_type == VIRTIO_NET_HDR_GSO_TCPV4 ? GSO_TCP4 : GSO_TCP6;
+        return (gso & kind) != 0 ? CSUM_RX_TRUST : CSUM_RX_BAD;
     }
     const uint16_t size = __atomic_load_n(&hdr->gso_size, __ATOMIC_RELAXED);
-    if (place == NULL || place->protocol != L4_UDP || size == 0) {
+    if (gso_type != VIRTIO_NET_HDR_GSO_UDP_L4 || place == NULL || place->protocol != L4_UDP ||
+        size == 0 || (gso & (place->version == 4 ? GSO_UDP4 : GSO_UDP6)) == 0) {
         return CSUM_RX_BAD;
     }
     *datagrams = (struct datagrams){.place = *place, .size = size};

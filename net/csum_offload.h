@@ -25,8 +25,7 @@ enum csum_rx {
 };
 
 /* A received frame, in one piece or several. A checksum that its sender left out, in a frame
- * that is not understood, is completed in place. `gso`: bits 1 << VIRTIO_NET_HDR_GSO_*, what may come
- * in frames that stand for several packets. *datagrams is filled with CSUM_RX_DATAGRAMS only.
+ * that is not understood, is completed in place. `gso`: the kinds of net/gso.h that were negotiated. *datagrams is filled with CSUM_RX_DATAGRAMS only.
  * Requires GUEST_CSUM. */
 enum csum_rx csum_offload_rx(const struct virtio_net_hdr *hdr, struct pktbuf *frame, unsigned gso,
                              struct datagrams *datagrams);

@@ -4,6 +4,7 @@
 
 #include "lwip/err.h"
 #include "lwip/ip_addr.h"
+#include "net/time_wait.h"
 
 struct netif;
 

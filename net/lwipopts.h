@@ -120,6 +120,8 @@
 #define LWIP_HOOK_FILENAME "net/lwip_hooks.h"
 #define LWIP_HOOK_TCP_ISN(local_ip, local_port, remote_ip, remote_port)                            \
     lwip_hooks_tcp_isn(local_ip, local_port, remote_ip, remote_port)
+#define LWIP_HOOK_IP4_INPUT(p, netif) time_wait_input(p, netif)
+#define LWIP_HOOK_IP6_INPUT(p, netif) time_wait_input(p, netif)
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, header, options, first, second, p) lwip_hooks_tcp_in(pcb)
 #define LWIP_HOOK_VLAN_SET(netif, p, src, dst, type) lwip_hooks_vlan(netif)
 #define LWIP_HOOK_IP4_ROUTE_SRC(src, dest) lwip_hooks_ip4_route(src, dest)

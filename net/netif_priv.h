@@ -26,7 +26,7 @@ struct netif_virtio {
     bool csum_lost;    /* it once did: lwIP may still hold packets that wait for it */
     bool guest_csum;   /* it tells of checksums that need not be checked (GUEST_CSUM) */
     bool mtu_shrunk;   /* connections may have segments of an MTU that the device had before */
-    uint8_t tx_cut;    /* bits 1 << VIRTIO_NET_HDR_GSO_*: frames that the device cuts */
+    uint8_t tx_cut;    /* kinds of net/gso.h that the device cuts */
     uint8_t rx_uncut;  /* ... that it may deliver uncut */
     u16_t checksums;   /* what lwIP makes and checks itself, NETIF_CHECKSUM_* */
     STAT_COUNTER icmp6_seen; /* ICMPv6 packets when `checksums` was last set */

@@ -9,6 +9,7 @@
 #include "lwip/stats.h"
 #include "net/announce.h"
 #include "net/csum_offload.h"
+#include "net/gso.h"
 #include "net/latency.h"
 #include "net/netif_priv.h"
 #include "net/path_mtu.h"
@@ -97,31 +98,28 @@ static void checksums_update(struct netif_virtio *nv) {
     NETIF_SET_CHECKSUM_CTRL(&nv->netif, nv->checksums);
 }
 
-/* Bits 1 << VIRTIO_NET_HDR_GSO_* of the features that were negotiated. */
-static uint8_t gso_bits(const struct net_dev *nd, enum virtio_feature tso4, enum virtio_feature tso6,
-                        enum virtio_feature uso4, enum virtio_feature uso6) {
-    const struct virtio_features *features = &nd->features;
-    const bool uso = virtio_feature_get(features, uso4) || virtio_feature_get(features, uso6);
-    return (uint8_t)(virtio_feature_get(features, tso4) << VIRTIO_NET_HDR_GSO_TCPV4 |
-                     virtio_feature_get(features, tso6) << VIRTIO_NET_HDR_GSO_TCPV6 |
-                     uso << VIRTIO_NET_HDR_GSO_UDP_L4);
+static unsigned gso_kind(const struct net_dev *nd, enum virtio_feature feature, unsigned kinds) {
+    return virtio_feature_get(&nd->features, feature) ? kinds : 0;
 }
 
 /* After the device was brought up, maybe with other features than before. */
 static void offloads_negotiated(struct netif_virtio *nv) {
     const struct net_dev *nd = nv->nd;
     const bool csum = virtio_feature_get(&nd->features, VIRTIO_NET_F_CSUM);
-    const uint8_t tx_cut = gso_bits(nd, VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_HOST_TSO6,
-                                    VIRTIO_NET_F_HOST_USO, VIRTIO_NET_F_HOST_USO);
+    const unsigned tx_cut = gso_kind(nd, VIRTIO_NET_F_HOST_TSO4, GSO_TCP4) |
+                            gso_kind(nd, VIRTIO_NET_F_HOST_TSO6, GSO_TCP6) |
+                            gso_kind(nd, VIRTIO_NET_F_HOST_USO, GSO_UDP4 | GSO_UDP6);
     if ((nv->csum && !csum) || (nv->tx_cut & ~tx_cut) != 0) {
         netif_tx_drop_backlog(nv); /* their headers ask for what this device does not do */
         nv->csum_lost |= nv->csum && !csum;
     }
     nv->csum = csum;
-    nv->tx_cut = tx_cut;
+    nv->tx_cut = (uint8_t)tx_cut;
     nv->guest_csum = virtio_feature_get(&nd->features, VIRTIO_NET_F_GUEST_CSUM);
-    nv->rx_uncut = gso_bits(nd, VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6,
-                            VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_USO6);
+    nv->rx_uncut = (uint8_t)(gso_kind(nd, VIRTIO_NET_F_GUEST_TSO4, GSO_TCP4) |
+                             gso_kind(nd, VIRTIO_NET_F_GUEST_TSO6, GSO_TCP6) |
+                             gso_kind(nd, VIRTIO_NET_F_GUEST_USO4, GSO_UDP4) |
+                             gso_kind(nd, VIRTIO_NET_F_GUEST_USO6, GSO_UDP6));
     checksums_update(nv);
 }
 

@@ -21,6 +21,7 @@
 #include "net/latency.h"
 #include "net/netif_virtio.h"
 #include "net/rand.h"
+#include "net/time_wait.h"
 
 enum { STACK_SERVICE_MS = 1000, STACK_IP6_MTU_MIN = 1280 };
 
@@ -277,6 +278,7 @@ static void stack_tick(void) {
     log_poll();
     sys_check_timeouts();
     PBUF_CHECK_FREE_OOSEQ();
+    time_wait_prune();
     tcp_txnow(); /* what found no memory or no room in the ring tries again */
     for (unsigned nic = 0; nic < net_dev_count; nic++) {
         if (stack.now_ms >= stack.service_ms[nic]) {

@@ -4,6 +4,7 @@
 
 #include "net/checksum.h"
 #include "net/ether.h"
+#include "net/gso.h"
 
 enum {
     IP4_TOS_LEN = 2,     /* version, header length, type of service */
@@ -57,6 +58,13 @@ static void read_udp(struct tx_join *frame, const struct l4_place *place) {
     frame->kind = frame->piece != 0 ? TX_JOIN_DATAGRAM : TX_JOIN_NEVER;
 }
 
+static unsigned kind_of(const struct l4_place *place) {
+    if (place->protocol == L4_TCP) {
+        return place->version == 4 ? GSO_TCP4 : GSO_TCP6;
+    }
+    return place->version == 4 ? GSO_UDP4 : GSO_UDP6;
+}
+
 void tx_join_read(struct tx_join *frame, const uint8_t *data, uint32_t len, uint32_t frame_len,
                   const struct l4_place *place, unsigned cut) {
     *frame = (struct tx_join){.kind = TX_JOIN_NEVER, .headers = data};
@@ -75,7 +83,7 @@ void tx_join_read(struct tx_join *frame, const uint8_t *data, uint32_t len, uint
     if (frame->headers_len > len || frame->headers_len > TX_JOIN_HEADERS_MAX) {
         frame->kind = TX_JOIN_NEVER;
     }
-    if ((cut & 1u << frame->gso_type) == 0) {
+    if ((cut & kind_of(place)) == 0) {
         frame->gso_type = VIRTIO_NET_HDR_GSO_NONE;
     }
 }

@@ -10,7 +10,7 @@
 #ifndef NET_TX_JOIN_H
 #define NET_TX_JOIN_H
 
-#include "drivers/virtio_spec.h"
+#include "drivers/virtio_net.h"
 #include "net/l4.h"
 
 enum {
@@ -39,7 +39,7 @@ struct tx_join {
 };
 
 /* Reads a frame of frame_len bytes whose first len are at data and stay there. `place` is from
- * l4_find(). `cut`: bits 1 << VIRTIO_NET_HDR_GSO_*, how the device cuts frames with this checksum. */
+ * l4_find(). `cut`: the kinds of net/gso.h that the device cuts, as far as this frame's checksum is left to it. */
 void tx_join_read(struct tx_join *frame, const uint8_t *data, uint32_t len, uint32_t frame_len,
                   const struct l4_place *place, unsigned cut);
 

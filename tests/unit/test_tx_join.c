@@ -4,6 +4,7 @@
 
 #include "net/csum_offload.h"
 #include "net/ether.h"
+#include "net/gso.h"
 #include "net/tx_join.h"
 
 #include <stdlib.h>
@@ -13,8 +14,6 @@ enum {
     LEN_MAX = 70000,
     STREAM_MAX = 400,
     FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16, URG = 32,
-    ALL_CUT = 1 << VIRTIO_NET_HDR_GSO_TCPV4 | 1 << VIRTIO_NET_HDR_GSO_TCPV6 |
-              1 << VIRTIO_NET_HDR_GSO_UDP_L4,
 };
 
 static struct unit_random rnd = {.state = 99};
@@ -275,7 +274,7 @@ static void test_run(void **state) {
             uint32_t seq = 0xffffff00; /* it wraps */
             for (unsigned i = 0; i < 7; i++) {
                 const uint32_t len = i < 6 ? sizes[s] : (sizes[s] + 1) / 2;
-                sent[i] = make(f, i % 3 == 2 ? ACK | PSH : ACK, seq, 500 + i, len, ALL_CUT);
+                sent[i] = make(f, i % 3 == 2 ? ACK | PSH : ACK, seq, 500 + i, len, GSO_ALL);
                 seq += len;
                 send(f, &sent[i]);
             }
@@ -302,7 +301,7 @@ static void test_end(void **state) {
         }
         struct packet sent[4];
         for (unsigned i = 0; i < 4; i++) {
-            sent[i] = make(f, i == 2 ? ACK | FIN : ACK, 50 * i, 7, 50, ALL_CUT);
+            sent[i] = make(f, i == 2 ? ACK | FIN : ACK, 50 * i, 7, 50, GSO_ALL);
             send(f, &sent[i]);
         }
         close_held();
@@ -321,7 +320,7 @@ static void test_longest(void **state) {
     (void)state;
     FOR_FLOWS(f) {
         for (unsigned i = 0; i < 48; i++) {
-            struct packet p = make(f, ACK, i * 1400, 1, 1400, ALL_CUT);
+            struct packet p = make(f, ACK, i * 1400, 1, 1400, GSO_ALL);
             send(f, &p);
             assert_true(held.len - ip_offset(f) <= 65535);
             free(p.data);
@@ -353,41 +352,40 @@ static void test_apart(void **state) {
     FOR_FLOWS(f) {
         struct flow g = *f;
         g.port++;
-        apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), &g, make(&g, ACK, 150, 5, 50, ALL_CUT));
+        apart(f, make(f, ACK, 100, 5, 50, GSO_ALL), &g, make(&g, ACK, 150, 5, 50, GSO_ALL));
         g = *f;
         g.ttl--;
-        apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), &g, make(&g, ACK, 150, 5, 50, ALL_CUT));
+        apart(f, make(f, ACK, 100, 5, 50, GSO_ALL), &g, make(&g, ACK, 150, 5, 50, GSO_ALL));
         g = *f;
         g.vlan = !g.vlan;
-        apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), &g, make(&g, ACK, 150, 5, 50, ALL_CUT));
+        apart(f, make(f, ACK, 100, 5, 50, GSO_ALL), &g, make(&g, ACK, 150, 5, 50, GSO_ALL));
         g = *f;
         g.v6 = !g.v6;
-        apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), &g, make(&g, ACK, 150, 5, 50, ALL_CUT));
+        apart(f, make(f, ACK, 100, 5, 50, GSO_ALL), &g, make(&g, ACK, 150, 5, 50, GSO_ALL));
         /* a longer one behind, or a device that does not cut this kind */
-        apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), f, make(f, ACK, 150, 5, 51, ALL_CUT));
-        const unsigned others = ALL_CUT & ~(f->udp  ? 1u << VIRTIO_NET_HDR_GSO_UDP_L4
-                                            : f->v6 ? 1u << VIRTIO_NET_HDR_GSO_TCPV6
-                                                    : 1u << VIRTIO_NET_HDR_GSO_TCPV4);
+        apart(f, make(f, ACK, 100, 5, 50, GSO_ALL), f, make(f, ACK, 150, 5, 51, GSO_ALL));
+        const unsigned tcp = f->v6 ? GSO_TCP6 : GSO_TCP4, udp = f->v6 ? GSO_UDP6 : GSO_UDP4;
+        const unsigned others = GSO_ALL & ~(f->udp ? udp : tcp);
         apart(f, make(f, ACK, 100, 5, 50, others), f, make(f, ACK, 150, 5, 50, others));
         if (f->udp) {
             continue;
         }
         g = *f;
         g.options = f->options == 0 ? 3 : 0;
-        apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), &g, make(&g, ACK, 150, 5, 50, ALL_CUT));
+        apart(f, make(f, ACK, 100, 5, 50, GSO_ALL), &g, make(&g, ACK, 150, 5, 50, GSO_ALL));
         /* a gap, the same again, an older acknowledgement, and flags that mean more */
-        apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), f, make(f, ACK, 151, 5, 50, ALL_CUT));
-        apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), f, make(f, ACK, 100, 5, 50, ALL_CUT));
-        apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), f, make(f, ACK, 150, 4, 50, ALL_CUT));
+        apart(f, make(f, ACK, 100, 5, 50, GSO_ALL), f, make(f, ACK, 151, 5, 50, GSO_ALL));
+        apart(f, make(f, ACK, 100, 5, 50, GSO_ALL), f, make(f, ACK, 100, 5, 50, GSO_ALL));
+        apart(f, make(f, ACK, 100, 5, 50, GSO_ALL), f, make(f, ACK, 150, 4, 50, GSO_ALL));
         static const uint8_t flags[] = {0, SYN | ACK, RST | ACK, URG | ACK, 0x40 | ACK,
                                         0x80 | ACK};
         for (unsigned i = 0; i < ARRAY_SIZE(flags); i++) {
-            apart(f, make(f, ACK, 100, 5, 50, ALL_CUT), f,
-                  make(f, flags[i], 150, 5, 50, ALL_CUT));
-            apart(f, make(f, flags[i], 100, 5, 50, ALL_CUT), f,
-                  make(f, ACK, 150, 5, 50, ALL_CUT));
+            apart(f, make(f, ACK, 100, 5, 50, GSO_ALL), f,
+                  make(f, flags[i], 150, 5, 50, GSO_ALL));
+            apart(f, make(f, flags[i], 100, 5, 50, GSO_ALL), f,
+                  make(f, ACK, 150, 5, 50, GSO_ALL));
         }
-        apart(f, make(f, ACK | FIN, 100, 5, 50, ALL_CUT), f, make(f, ACK, 150, 5, 50, ALL_CUT));
+        apart(f, make(f, ACK | FIN, 100, 5, 50, GSO_ALL), f, make(f, ACK, 150, 5, 50, GSO_ALL));
     }
 }
 
@@ -398,7 +396,7 @@ static void test_short_ends(void **state) {
         uint32_t seq = 0;
         static const uint32_t sizes[] = {50, 49, 49, 50};
         for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
-            struct packet p = make(f, ACK, seq, 5, sizes[i], ALL_CUT);
+            struct packet p = make(f, ACK, seq, 5, sizes[i], GSO_ALL);
             send(f, &p);
             seq += sizes[i];
             free(p.data);
@@ -419,7 +417,7 @@ static void test_acknowledgements(void **state) {
         }
         for (unsigned cut = 0; cut < 2; cut++) { /* whether the device cuts does not matter */
             for (unsigned i = 0; i < 5; i++) {
-                struct packet p = make(f, ACK, 9, 0xfffffffe + i, i == 4 ? 10 : 0, cut ? ALL_CUT : 0);
+                struct packet p = make(f, ACK, 9, 0xfffffffe + i, i == 4 ? 10 : 0, cut ? GSO_ALL : 0);
                 send(f, &p);
                 free(p.data);
             }
@@ -431,16 +429,16 @@ static void test_acknowledgements(void **state) {
         }
         /* The same number again asks for a retransmission; an older one, or one with other flags, has
          * its own meaning, and so has data behind which the acknowledgement was sent. */
-        apart(f, make(f, ACK, 9, 5, 0, ALL_CUT), f, make(f, ACK, 9, 5, 0, ALL_CUT));
-        apart(f, make(f, ACK, 9, 5, 0, ALL_CUT), f, make(f, ACK, 9, 4, 0, ALL_CUT));
-        apart(f, make(f, ACK, 9, 5, 0, ALL_CUT), f, make(f, ACK, 9, 5, 10, ALL_CUT));
-        apart(f, make(f, ACK, 9, 5, 0, ALL_CUT), f, make(f, ACK, 10, 6, 0, ALL_CUT));
-        apart(f, make(f, ACK, 9, 5, 0, ALL_CUT), f, make(f, ACK | FIN, 9, 6, 0, ALL_CUT));
-        apart(f, make(f, ACK | FIN, 9, 5, 0, ALL_CUT), f, make(f, ACK, 9, 6, 0, ALL_CUT));
-        apart(f, make(f, ACK, 9, 5, 10, ALL_CUT), f, make(f, ACK, 19, 6, 0, ALL_CUT));
+        apart(f, make(f, ACK, 9, 5, 0, GSO_ALL), f, make(f, ACK, 9, 5, 0, GSO_ALL));
+        apart(f, make(f, ACK, 9, 5, 0, GSO_ALL), f, make(f, ACK, 9, 4, 0, GSO_ALL));
+        apart(f, make(f, ACK, 9, 5, 0, GSO_ALL), f, make(f, ACK, 9, 5, 10, GSO_ALL));
+        apart(f, make(f, ACK, 9, 5, 0, GSO_ALL), f, make(f, ACK, 10, 6, 0, GSO_ALL));
+        apart(f, make(f, ACK, 9, 5, 0, GSO_ALL), f, make(f, ACK | FIN, 9, 6, 0, GSO_ALL));
+        apart(f, make(f, ACK | FIN, 9, 5, 0, GSO_ALL), f, make(f, ACK, 9, 6, 0, GSO_ALL));
+        apart(f, make(f, ACK, 9, 5, 10, GSO_ALL), f, make(f, ACK, 19, 6, 0, GSO_ALL));
         struct flow g = *f;
         g.port++;
-        apart(f, make(f, ACK, 9, 5, 0, ALL_CUT), &g, make(&g, ACK, 9, 6, 0, ALL_CUT));
+        apart(f, make(f, ACK, 9, 5, 0, GSO_ALL), &g, make(&g, ACK, 9, 6, 0, GSO_ALL));
     }
 }
 
@@ -448,14 +446,14 @@ static void test_acknowledgements(void **state) {
 static void test_not_understood(void **state) {
     (void)state;
     FOR_FLOWS(f) {
-        struct packet p = make(f, ACK, 1, 1, 20, ALL_CUT);
+        struct packet p = make(f, ACK, 1, 1, 20, GSO_ALL);
         struct l4_place place;
         struct tx_join join;
         assert_int_equal(l4_find(p.data, p.len, p.len, &place), L4_PLAIN);
-        tx_join_read(&join, p.data, p.len, p.len + 1, &place, ALL_CUT);
+        tx_join_read(&join, p.data, p.len, p.len + 1, &place, GSO_ALL);
         assert_int_equal(join.kind, TX_JOIN_NEVER);
         for (uint32_t len = place.start; len < p.headers_len; len++) {
-            tx_join_read(&join, p.data, len, p.len, &place, ALL_CUT);
+            tx_join_read(&join, p.data, len, p.len, &place, GSO_ALL);
             assert_int_equal(join.kind, TX_JOIN_NEVER);
         }
         free(p.data);
@@ -463,10 +461,10 @@ static void test_not_understood(void **state) {
             continue;
         }
         for (unsigned words = 0; words < 16; words++) { /* a header that says its length wrong */
-            struct packet q = make(f, ACK, 1, 1, 0, ALL_CUT);
+            struct packet q = make(f, ACK, 1, 1, 0, GSO_ALL);
             q.data[ip_offset(f) + (f->v6 ? 40 : 20) + 12] = (uint8_t)(words << 4);
             assert_int_equal(l4_find(q.data, q.len, q.len, &place), L4_PLAIN);
-            tx_join_read(&join, q.data, q.len, q.len, &place, ALL_CUT);
+            tx_join_read(&join, q.data, q.len, q.len, &place, GSO_ALL);
             assert_int_equal(join.kind != TX_JOIN_NEVER, words == 5u + f->options ||
                                                              (words >= 5 && words < 5u + f->options));
             free(q.data);
@@ -486,7 +484,7 @@ static void test_mixture(void **state) {
             const struct flow *f = &shapes[n];
             const uint32_t len = f->udp || unit_below(&rnd, 4) ? 1 + unit_below(&rnd, 2) * 40 : 0;
             ack[n] += unit_below(&rnd, 3);
-            struct packet p = make(f, ACK, seq[n], ack[n], len, ALL_CUT);
+            struct packet p = make(f, ACK, seq[n], ack[n], len, GSO_ALL);
             send(f, &p);
             seq[n] += len;
             bytes_in += len;
