@@ -228,7 +228,7 @@ static uint32_t tx_len_max(const struct net_dev *nd) {
 static uint32_t tx_gso_len_max(const struct net_dev *nd) {
     const bool cuts = net_has(nd, VIRTIO_NET_F_HOST_TSO4) || net_has(nd, VIRTIO_NET_F_HOST_TSO6) ||
                       net_has(nd, VIRTIO_NET_F_HOST_USO);
-    return cuts ? NET_TX_GSO_LEN_MAX : 0;
+    return cuts ? NET_TX_GSO_LEN_MAX + (nd->ctrl.vlan != 0 ? NET_VLAN_TAG_LEN : 0) : 0;
 }
 
 /* Steps 7 and 8 of 3.1.1: queues, then DRIVER_OK; only then a doorbell may ring. */

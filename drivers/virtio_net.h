@@ -32,7 +32,7 @@ enum {
     NET_VLAN_TAGS_MAX = 2,  /* in a frame; receive buffers have room for them, whoever sends it */
     NET_FRAME_MAX = 65535,  /* longer received frames are dropped */
     NET_RX_GSO_LEN = 65601, /* the longest frame that a device merges, virtio header included: 5.1.6.3.1 */
-    NET_TX_GSO_LEN_MAX = 65535 + NET_ETH_HDR_LEN, /* IP packets have at most 65535 bytes */
+    NET_TX_GSO_LEN_MAX = 65535 + NET_ETH_HDR_LEN, /* IP packets have at most 65535 bytes; without tag */
 };
 
 /* Counters of one queue. All count from boot; a restart of the device does not clear them. Every

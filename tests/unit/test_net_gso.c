@@ -135,6 +135,18 @@ static void test_limits(void **state) {
     }
 }
 
+/* A tag is not part of the packet. */
+static void test_limit_with_tag(void **state) {
+    (void)state;
+    offer_offloads();
+    cfg.vlan = 9;
+    begin();
+    assert_int_equal(nd->tx_gso_len_max, GSO_MAX + 4);
+    assert_false(send_gso(GSO_MAX + 5, 2));
+    assert_true(send_gso(GSO_MAX + 4, 2));
+    expect_gso(GSO_MAX + 4);
+}
+
 /* What is true of all frames is true of these. */
 static void test_not_sent(void **state) {
     unsigned count = 0;
@@ -314,6 +326,7 @@ int main(void) {
 #define NET_CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         NET_CASE(test_sent),       NET_CASE(test_limits),
+        NET_CASE(test_limit_with_tag),
         NET_CASE(test_not_sent),   NET_CASE(test_lost_at_restart),
         NET_CASE(test_tables_that_do_not_fit),
         NET_CASE(test_received),   NET_CASE(test_many_received),
