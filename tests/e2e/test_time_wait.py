@@ -1,8 +1,10 @@
 """Connections that the guest closed first, whose late segments it waits for (TIME-WAIT): a peer may use their
 ports again at once, and they do not take the room of others."""
+import errno
 import socket
 
 from case import EITHER, case
+from guest import wait_until
 from traffic import plain_socket, receive_all, stats, target, udp_answers
 
 REUSES = 100
@@ -16,11 +18,18 @@ def get(guest, port=None, path="/"):
         if port is not None:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             s.bind(("", port))
-        s.connect(target(guest, "tcp", 80))
+        wait_until(lambda: connects(s, guest), 5, "our side of the old connection is closed")
         s.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
         head, _, body = receive_all(s).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200"), head
         return body
+
+
+def connects(s, guest):
+    """False while our own side has not seen the last acknowledgement of the old connection."""
+    error = s.connect_ex(target(guest, "tcp", 80))
+    assert error in (0, errno.EADDRNOTAVAIL), errno.errorcode[error]
+    return error == 0
 
 
 @case(accel=EITHER, family=["v4", "v6"])
