@@ -88,6 +88,14 @@ static void stream_wait_connected(struct stream *s, struct load *l) {
     s->fd = -1;
 }
 
+/* Bytes still in our own buffers have not moved. */
+static void count_acknowledged(const struct stream *s, struct load *l) {
+    int queued = 0;
+    if (ioctl(s->fd, SIOCOUTQ, &queued) == 0) {
+        l->bytes += s->sent - min_u64(s->sent, (uint64_t)queued);
+    }
+}
+
 /* Its requests without an answer are lost. */
 static void stream_end(struct stream *s, struct load *l, uint64_t *why) {
     if (why != NULL) {
@@ -96,6 +104,9 @@ static void stream_end(struct stream *s, struct load *l, uint64_t *why) {
     if (is_echo(l)) {
         const uint64_t size = l->options.size;
         l->lost += (s->sent + size - 1) / size - s->received / size;
+    }
+    if (!receives(l)) {
+        count_acknowledged(s, l);
     }
     close(s->fd);
     s->fd = -1;
@@ -202,14 +213,6 @@ static bool stream_step(struct stream *s, struct load *l) {
     return s->fd >= 0 && (!load_over(l) || (is_echo(l) && s->received < s->sent));
 }
 
-/* Bytes still in our own buffers have not moved. */
-static void count_acknowledged(const struct stream *s, struct load *l) {
-    int queued = 0;
-    if (s->fd >= 0 && ioctl(s->fd, SIOCOUTQ, &queued) == 0) {
-        l->bytes += s->sent - min_u64(s->sent, (uint64_t)queued);
-    }
-}
-
 void load_streams(struct load *l) {
     static struct stream streams[CONNECTIONS_MAX];
     const unsigned count = l->options.connections;
@@ -235,9 +238,6 @@ void load_streams(struct load *l) {
         }
     }
     for (unsigned i = 0; i < count; i++) {
-        if (!receives(l)) {
-            count_acknowledged(&streams[i], l);
-        }
         if (streams[i].fd >= 0) {
             stream_end(&streams[i], l, NULL);
         }
