@@ -8,7 +8,7 @@ from case import EITHER, case
 from generated import GOOD, Capture
 from relay import PERCENT, relay_guest
 from test_offloads import drops_nothing, without
-from traffic import checksum
+from traffic import Pinger, checksum
 
 # Whole frames of up to 64 KiB, and a buffer for all of them. It is read a second after its first frame.
 OPTIONS = ("-s", "0", "-B", "131072", "tcp")
@@ -71,7 +71,8 @@ def clean(t, words):
         t.need_ipv6()
         guest.ns.add_address(guest.tap, "fd77::1/64")
         guest.ip = "fd77::2"
-        bulk.echo(guest, 1000)  # waits until the address may be used
+        with Pinger(guest.ns, guest.ip) as pinger:
+            pinger.answers()
     features = guest.wait_event("device")["features"]
     with Capture(t, guest.ns, guest.tap, OPTIONS, SETTLE) as capture:
         bulk.discard(guest, 3 * bulk.MB)
