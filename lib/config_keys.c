@@ -166,7 +166,7 @@ void config_defaults(struct config *cfg, uint32_t app) {
         .ip = "dhcp",
         .ip6 = "auto",
         .idle_us = CONFIG_IDLE_US_AUTO,
-        .yield_us = 200,
+        .yield_us = 250,
         .port = 7,
         .count = 10,
         .size = 56,

@@ -250,3 +250,14 @@ bool addr_parse_gateway(const char *text, const struct addr_ip4 *nics, unsigned 
     log_error("config: gw=%s: not in the subnet of any static address of ip=", text);
     return false;
 }
+
+bool addr_check_unique(const struct addr_ip4 *nics, unsigned nic) {
+    for (unsigned i = 0; i < nic; i++) {
+        if (nics[i].mode == ADDR_STATIC && nics[nic].mode == ADDR_STATIC &&
+            ip4_addr_eq(&nics[i].addr, &nics[nic].addr)) {
+            log_error("config: ip: network devices %u and %u have the same address", i, nic);
+            return false;
+        }
+    }
+    return true;
+}

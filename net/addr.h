@@ -32,4 +32,7 @@ bool addr_parse_station(const char *text, ip_addr_t *out);
 bool addr_parse_gateway(const char *text, const struct addr_ip4 *nics, unsigned count,
                         ip4_addr_t *gateway, unsigned *nic);
 
+/* Whether no NIC before this one has its static address; logged. */
+bool addr_check_unique(const struct addr_ip4 *nics, unsigned nic);
+
 #endif

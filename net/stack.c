@@ -209,17 +209,6 @@ static bool stack_check_mtu(unsigned nic, struct addr_ip6 *ip6) {
     return true;
 }
 
-static bool stack_check_unique(const struct addr_ip4 *ip4, unsigned nic) {
-    for (unsigned i = 0; i < nic; i++) {
-        if (ip4[i].mode == ADDR_STATIC && ip4[nic].mode == ADDR_STATIC &&
-            ip4_addr_eq(&ip4[i].addr, &ip4[nic].addr)) {
-            log_error("config: ip: network devices %u and %u have the same address", i, nic);
-            return false;
-        }
-    }
-    return true;
-}
-
 static uint64_t stack_idle_ticks(const struct config *cfg) {
     if (cfg->mode == CONFIG_MODE_IRQ) {
         return 0;
@@ -242,7 +231,7 @@ bool stack_init(const struct config *cfg) {
         return false;
     }
     for (unsigned nic = 0; nic < net_dev_count; nic++) {
-        if (!stack_check_mtu(nic, &ip6[nic]) || !stack_check_unique(ip4, nic)) {
+        if (!stack_check_mtu(nic, &ip6[nic]) || !addr_check_unique(ip4, nic)) {
             return false;
         }
     }
