@@ -190,7 +190,7 @@ class TapNamespace(Network):
         self._ip("link", "set", "lo", "up")
         for i in range(self.nics):
             tap = f"rl{i}"
-            self._ip("tuntap", "add", "dev", tap, "mode", "tap")
+            self._ip("tuntap", "add", "dev", tap, "mode", "tap", "vnet_hdr")
             self._ip("addr", "add", f"10.77.{i}.1/24", "dev", tap)
             if os.path.exists("/proc/net/if_inet6"):
                 # Usable at once: nobody else can have the address on this link.
@@ -242,7 +242,7 @@ class BridgePorts(SharedNet):
 
     def _make(self):
         for tap in self._taps:
-            run_checked(["ip", "tuntap", "add", "dev", tap, "mode", "tap"])
+            run_checked(["ip", "tuntap", "add", "dev", tap, "mode", "tap", "vnet_hdr"])
             self._made.append(tap)
             run_checked(["ip", "link", "set", tap, "master", self._bridge, "up"])
 
