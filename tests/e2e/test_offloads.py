@@ -8,7 +8,7 @@ import bulk
 from case import EITHER, case
 from frames import (ETH_P_IP, GSO_ECN, GSO_TCPV4, GSO_TCPV6, NEEDS_CSUM, TCP, UDP, VNET_HDR, Frame, Watch,
                     ethernet, ipv4, tcp_segment, udp)
-from traffic import stats
+from traffic import Pinger, stats
 
 OFFLOADS = {"csum", "guest_csum", "host_tso4", "host_tso6", "guest_tso4", "guest_tso6"}
 TX, RX = {"host_tso4", "host_tso6"}, {"guest_tso4", "guest_tso6"}
@@ -68,6 +68,8 @@ def moves(t, combination):
     before = bulk.held(guest)
     for version, address in ((4, guest.ip), (6, "fd77::2")):
         guest.ip = address
+        with Pinger(guest.ns, address) as pinger:
+            pinger.answers()  # over IPv6 some seconds after the start
         sends_uncut, receives_uncut = (f"{side}_tso{version}" in features for side in ("host", "guest"))
         counts, thrown = gso_frames(guest), bulk.discarded(guest)
         bulk.echo(guest, 50 * bulk.MB)
