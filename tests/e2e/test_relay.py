@@ -9,8 +9,8 @@ import struct
 import time
 
 from case import case
-from frames import (ETH_P_IP, GSO_TCPV4, NEEDS_CSUM, TCP, UDP, VNET_HDR, Frame, Port, ethernet, ipv4, mac_bytes,
-                    tcp_segment, udp)
+from frames import (ETH_P_IP, GSO_TCPV4, NEEDS_CSUM, TCP, UDP, VNET_HDR, Frame, Port, ethernet, ipv4,
+                    mac_bytes, tcp_segment, udp)
 from guest import GuestError, wait_until
 from relay import Relay, need_relay
 from traffic import pattern
