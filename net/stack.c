@@ -39,6 +39,8 @@ static struct {
     uint64_t pass_tsc;       /* of the latest pass, after frames were received and answered */
     uint64_t work_tsc;       /* that of the latest one with work */
     uint64_t slept_ticks;
+    uint64_t timer_tsc;      /* when the APIC's timer is due ... */
+    uint32_t timer_fired;    /* ... while its interrupts are as many as these */
     bool ip4_off; /* the first NIC shall have no IPv4 address */
     netif_ext_callback_t callback;
 } stack;
@@ -242,6 +244,7 @@ bool stack_init(const struct config *cfg) {
     stack.tick_ticks = clock_ticks_of_us(1000);
     stack.mode = cfg->mode;
     stack.work_tsc = cpu_tsc();
+    stack.timer_tsc = UINT64_MAX;
     stack.spins = cfg->mode == CONFIG_MODE_POLL && cfg->idle_pause == CONFIG_IDLE_SPIN;
     stack.idle_ticks = stack_idle_ticks(cfg);
     stack.yield_us = cfg->yield_us;
@@ -334,10 +337,21 @@ static bool stack_take_interrupts(bool slept) {
     return changed != 0;
 }
 
+/* Until an interrupt comes, at most so long. A timer that is under way and due earlier is left as it is: to set
+ * it anew costs an exit to the hypervisor each time, an early wake-up now and then a look at empty rings. */
 static void stack_sleep(uint64_t start_tsc, uint64_t us) {
-    lapic_timer_us(us);
+    const uint64_t due_tsc = start_tsc + clock_ticks_of_us(us);
+    const uint32_t fired = wait_vector_count(WAIT_VECTOR_TIMER);
+    if (fired != stack.timer_fired || due_tsc < stack.timer_tsc) {
+        stack.timer_fired = fired;
+        stack.timer_tsc = due_tsc;
+        lapic_timer_us(us);
+    }
     wait_for_interrupt();
     stack.slept_ticks += cpu_tsc() - start_tsc;
+    if (wait_vector_count(WAIT_VECTOR_TIMER) != fired) {
+        stack.next_tick_tsc = 0; /* maybe one of lwIP's timers is due */
+    }
 }
 
 /* Gives the processor to whoever shares it, maybe QEMU's thread that moves the frames. Half as long as
@@ -371,7 +385,6 @@ void stack_rest(uint64_t until_tsc) {
                                 sys_timeouts_sleeptime() * (uint64_t)1000);
     if (!work && us > 0) {
         stack_sleep(start, us);
-        stack.next_tick_tsc = 0; /* the clock has moved on */
         (void)stack_take_interrupts(true);
     }
     for (unsigned nic = 0; nic < net_dev_count; nic++) {

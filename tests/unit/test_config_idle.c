@@ -41,7 +41,7 @@ static void test_defaults(void **state) {
     }
     accept("idle_pause=auto trace=none");
     assert_int_equal(cfg.idle_pause, CONFIG_IDLE_YIELD);
-    assert_int_equal(cfg.idle_us, 10);
+    assert_int_equal(cfg.idle_us, 2);
     assert_int_equal(cfg.yield_us, 250);
 }
 
