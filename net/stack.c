@@ -23,7 +23,7 @@
 #include "net/rand.h"
 #include "net/time_wait.h"
 
-enum { STACK_SERVICE_MS = 1000, STACK_IP6_MTU_MIN = 1280 };
+enum { YIELD_MIN_US = 16, STACK_SERVICE_MS = 1000, STACK_IP6_MTU_MIN = 1280 };
 
 _Static_assert(STACK_IP6_MAX == LWIP_IPV6_NUM_ADDRESSES, "all addresses can be asked for");
 
@@ -355,12 +355,14 @@ static void stack_sleep(uint64_t start_tsc, uint64_t us) {
 }
 
 /* Gives the processor to whoever shares it, maybe QEMU's thread that moves the frames. Half as long as
- * there was nothing to do: amid traffic for a moment, later for longer and longer. */
+ * there was nothing to do: amid traffic for a moment, later for longer and longer. Not for less than a
+ * sleep costs that thread, too, since it also serves the timer (measured: docs/bench/echo.md). */
 static void stack_yield(uint64_t until_tsc) {
     wait_begin();
     const uint64_t start = cpu_tsc();
+    const uint64_t half_us = stack_us_until(stack.work_tsc, start) / 2;
     const uint64_t us = min_u64(min_u64(stack_us_until(start, until_tsc), stack.yield_us),
-                                stack_us_until(stack.work_tsc, start) / 2);
+                                max_u64(half_us, YIELD_MIN_US));
     if (us > 0) {
         stack_sleep(start, us);
     }
