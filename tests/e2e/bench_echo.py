@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Measures Ringlet's echo workload against a Linux guest: docs/bench/echo.md, .svg and .json.
 
-Both run in QEMU under TCG with the same machine, memory and device on a tap; Ringlet also under KVM
-where that opens. The guest and all of QEMU share one core, the load generator spins on another.
+Both run in QEMU under TCG with the same machine, memory and device on a tap; Ringlet as it is by default
+(polled) and with mode=irq, also under KVM where that opens. The guest and all of QEMU share one core, the load generator spins on another.
 Rounds are interleaved: all guests once, then again, so that a slow moment of the machine hits all of
 them. What is shown are medians over the rounds, and ratios to the Linux guest.
 
@@ -37,7 +37,7 @@ Column = collections.namedtuple("Column", "name kind accel words image")
 
 def columns_of(options):
     """The guests to be measured, in the order in which they take turns."""
-    ringlets = [("Ringlet", options.words, None)]
+    ringlets = [("Ringlet", options.words, None), ("Ringlet irq", f"mode=irq {options.words}".strip(), None)]
     ringlets += [(name, words, None) for name, words in options.variants]
     ringlets += [(name, options.words, image) for name, image in options.images]
     columns = []
@@ -176,7 +176,7 @@ def parse_options():
     options = parser.parse_args()
     if options.rounds < 1 or options.seconds < 1 or options.retries < 0:
         parser.error("--rounds and --seconds must be 1 or more, --retries 0 or more")
-    names = ["Linux", "Ringlet", *(name for name, _ in [
+    names = ["Linux", "Ringlet", "Ringlet irq", *(name for name, _ in [
         *options.variants, *options.linux_variants, *options.images])]
     if len(set(names)) < len(names):
         parser.error("two columns have the same name")
