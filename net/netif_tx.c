@@ -8,31 +8,7 @@
 #include "lib/dma.h"
 #include "net/csum_offload.h"
 #include "net/netif_priv.h"
-
-enum {
-    BUNDLE_COUNT = 64,     /* that can be outstanding; without one, frames leave one by one */
-    BUNDLE_PARTS_MAX = 48, /* full segments of Ethernet in the longest IP packet, and a few more */
-    HEADER_ROOM = 16,      /* the virtio header lies at its end */
-};
-
-/* Several packets that leave as one frame. Their headers stay behind in them. */
-struct tx_bundle {
-    struct tx_bundle *next_free;
-    uint32_t seg_count;
-    uint32_t part_count;
-    struct pbuf *part[BUNDLE_PARTS_MAX];
-    struct vq_seg seg[NET_TX_SEG_MAX]; /* the first: virtio header and `headers` */
-    uint8_t header_room[HEADER_ROOM];
-    uint8_t headers[TX_JOIN_HEADERS_MAX];
-};
-
-_Static_assert(offsetof(struct tx_bundle, headers) ==
-                   offsetof(struct tx_bundle, header_room) + HEADER_ROOM,
-               "one piece");
-
-static struct tx_bundle tx_bundles[BUNDLE_COUNT] __attribute__((section(".bss.large.tx_bundles")));
-static struct tx_bundle *tx_bundles_free;
-static unsigned tx_bundles_used; /* the others were never used */
+#include "net/tx_bundle.h"
 
 /* A frame for the ring, whatever it is made of. */
 struct tx_frame {
@@ -60,21 +36,13 @@ static void *token_target(void *token) {
     return (void *)((uintptr_t)token & ~(uintptr_t)TOKEN_KINDS);
 }
 
-static void bundle_put(struct tx_bundle *bundle) {
-    for (unsigned i = 0; i < bundle->part_count; i++) {
-        pbuf_free(bundle->part[i]);
-    }
-    bundle->next_free = tx_bundles_free;
-    tx_bundles_free = bundle;
-}
-
 void netif_tx_release(void *token) {
     switch ((uintptr_t)token & TOKEN_KINDS) {
     case TOKEN_PACKET:
         pbuf_free(token_target(token));
         break;
     case TOKEN_BUNDLE:
-        bundle_put(token_target(token));
+        tx_bundle_put(token_target(token));
         break;
     default:
         pktbuf_put_frame(token);
@@ -196,84 +164,27 @@ static err_t tx_send(struct netif_virtio *nv, void *token) {
 
 /* --- joining ---------------------------------------------------------------------------------- */
 
-static struct tx_bundle *bundle_get(void) {
-    struct tx_bundle *bundle = tx_bundles_free;
-    if (bundle != NULL) {
-        tx_bundles_free = bundle->next_free;
-    } else if (tx_bundles_used < BUNDLE_COUNT) {
-        bundle = &tx_bundles[tx_bundles_used++];
-    } else {
-        return NULL;
-    }
-    bundle->part_count = 0;
-    bundle->seg_count = 1;
-    return bundle;
-}
-
 static unsigned seg_max(const struct net_dev *nd) {
     return nd->tx.vq.num < NET_TX_SEG_MAX ? nd->tx.vq.num : NET_TX_SEG_MAX;
-}
-
-/* What lies behind the headers becomes further segments, or makes the last one longer where it follows in
- * memory, as pieces of one large buffer do. False: there are too many; nothing was added. */
-static bool bundle_add(struct tx_bundle *bundle, struct pbuf *packet, uint32_t headers_len,
-                       unsigned max) {
-    const uint32_t count_before = bundle->seg_count;
-    const uint32_t len_before = bundle->seg[count_before - 1].len;
-    uint32_t skip = headers_len;
-
-    for (const struct pbuf *p = packet; p != NULL; p = p->next) {
-        const uint32_t off = skip < p->len ? skip : p->len;
-        const uint32_t len = p->len - off;
-        skip -= off;
-        if (len == 0) {
-            continue;
-        }
-        const dma_addr addr = dma_addr_of((const uint8_t *)p->payload + off);
-        struct vq_seg *last = &bundle->seg[bundle->seg_count - 1];
-        if (bundle->seg_count > 1 && last->addr.v + last->len == addr.v) {
-            last->len += len;
-        } else if (bundle->seg_count < max) {
-            bundle->seg[bundle->seg_count++] = (struct vq_seg){.addr = addr, .len = len};
-        } else {
-            bundle->seg_count = count_before;
-            bundle->seg[count_before - 1].len = len_before;
-            return false;
-        }
-    }
-    bundle->part[bundle->part_count++] = packet;
-    return true;
-}
-
-/* The held frame becomes the first part of a bundle. */
-static bool held_to_bundle(struct netif_virtio *nv) {
-    struct netif_held *held = &nv->held;
-    const struct net_dev *nd = nv->nd;
-    const uint32_t len = nd->hdr_len + (uint32_t)held->join.headers_len;
-    struct tx_bundle *bundle = bundle_get();
-    if (bundle == NULL) {
-        return false;
-    }
-    uint8_t *start = bundle->headers - nd->hdr_len;
-    memcpy(start, (const uint8_t *)held->frame->payload - nd->hdr_len, len);
-    bundle->seg[0] = (struct vq_seg){.addr = dma_addr_of(start), .len = len};
-    if (!bundle_add(bundle, held->frame, held->join.headers_len, seg_max(nd))) {
-        bundle_put(bundle);
-        return false;
-    }
-    held->join.headers = bundle->headers;
-    held->bundle = bundle;
-    held->frame = NULL;
-    return true;
 }
 
 /* Makes the packet part of what is held. False: it cannot be. */
 static bool held_add(struct netif_virtio *nv, struct pbuf *packet, const struct tx_join *join) {
     struct netif_held *held = &nv->held;
-    if (!tx_join_continues(&held->join, join) ||
-        (held->bundle == NULL && !held_to_bundle(nv)) ||
-        held->bundle->part_count == BUNDLE_PARTS_MAX ||
-        !bundle_add(held->bundle, packet, join->headers_len, seg_max(nv->nd))) {
+    const unsigned max = seg_max(nv->nd);
+    if (!tx_join_continues(&held->join, join)) {
+        return false;
+    }
+    if (held->bundle == NULL) {
+        held->bundle =
+            tx_bundle_start(held->frame, nv->nd->hdr_len, held->join.headers_len, max);
+        if (held->bundle == NULL) {
+            return false;
+        }
+        held->join.headers = held->bundle->headers;
+        held->frame = NULL;
+    }
+    if (!tx_bundle_add(held->bundle, packet, join->headers_len, max)) {
         return false;
     }
     tx_join_add(&held->join, join, held->bundle->headers);

@@ -40,6 +40,9 @@ uint64_t stack_now_ms(void);
 /* The first NIC has its IPv4 address, or shall have none. */
 bool stack_ready(void);
 
+/* From now on prints an address event for each address that is gained or lost. For stack_init(). */
+void stack_watch_addresses(void);
+
 /* The NIC's IPv4 address with or without its prefix length; NULL when it has none. */
 const char *stack_ip4_text(unsigned nic, bool with_prefix, char text[STACK_IP4_TEXT_MAX]);
 
