@@ -5,6 +5,7 @@
 #include "lwip/tcp.h"
 #include "net/netif_priv.h"
 #include "net/rand.h"
+#include "net/tcp_recovery.h"
 
 enum { INITIAL_SEGMENTS = 10, INITIAL_BYTES = 14600 }; /* RFC 6928 */
 
@@ -46,13 +47,14 @@ struct netif *lwip_hooks_ip4_route(const ip4_addr_t *src, const ip4_addr_t *dest
     return NULL;
 }
 
-err_t lwip_hooks_tcp_in(struct tcp_pcb *pcb) {
+err_t lwip_hooks_tcp_in(struct tcp_pcb *pcb, const struct tcp_hdr *header, u16_t options_len) {
     /* (Only connections have a window: `pcb` may be a listening one, which is a smaller struct.) */
     if (pcb->state == ESTABLISHED && pcb->ssthresh == TCP_SND_BUF && pcb->snd_nxt == pcb->lastack) {
         const u32_t initial = LWIP_MIN(INITIAL_SEGMENTS * (u32_t)pcb->mss,
                                        LWIP_MAX(2 * (u32_t)pcb->mss, (u32_t)INITIAL_BYTES));
         pcb->cwnd = LWIP_MAX(pcb->cwnd, initial);
     }
+    tcp_recovery_input(pcb, header, options_len);
     return ERR_OK;
 }
 

@@ -109,6 +109,8 @@
 #define LWIP_TCP_TIMESTAMPS 1
 #define TCP_LISTEN_BACKLOG 1
 #define TCP_DEFAULT_LISTEN_BACKLOG 220 /* five ports: half-open ones leave room for others */
+#define LWIP_TCP_RTO_TIME 1000 /* before a round trip was measured (RFC 6298) */
+#define LWIP_TCP_PCB_NUM_EXT_ARGS 2 /* of net/tcp_recovery.c */
 #define LWIP_TCP_KEEPALIVE 1
 #define TCP_MSL 30000
 #define LWIP_RANDOMIZE_INITIAL_LOCAL_PORTS 1
@@ -122,7 +124,8 @@
     lwip_hooks_tcp_isn(local_ip, local_port, remote_ip, remote_port)
 #define LWIP_HOOK_IP4_INPUT(p, netif) time_wait_input(p, netif)
 #define LWIP_HOOK_IP6_INPUT(p, netif) time_wait_input(p, netif)
-#define LWIP_HOOK_TCP_INPACKET_PCB(pcb, header, options, first, second, p) lwip_hooks_tcp_in(pcb)
+#define LWIP_HOOK_TCP_INPACKET_PCB(pcb, header, options_len, first_len, second, p)                 \
+    lwip_hooks_tcp_in(pcb, header, first_len)
 #define LWIP_HOOK_VLAN_SET(netif, p, src, dst, type) lwip_hooks_vlan(netif)
 #define LWIP_HOOK_IP4_ROUTE_SRC(src, dest) lwip_hooks_ip4_route(src, dest)
 

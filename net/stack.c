@@ -18,6 +18,7 @@
 #include "net/latency.h"
 #include "net/netif_virtio.h"
 #include "net/rand.h"
+#include "net/tcp_recovery.h"
 #include "net/time_wait.h"
 
 enum { YIELD_MIN_US = 16, STACK_SERVICE_MS = 1000, STACK_IP6_MTU_MIN = 1280 };
@@ -129,6 +130,7 @@ bool stack_init(const struct config *cfg) {
 
     rand_init();
     lwip_init();
+    tcp_recovery_init();
     stack.now_ms = clock_ms();
     stack.tick_ticks = clock_ticks_of_us(1000);
     stack.mode = cfg->mode;
@@ -160,6 +162,7 @@ static void stack_tick(void) {
     sys_check_timeouts();
     PBUF_CHECK_FREE_OOSEQ();
     time_wait_prune();
+    tcp_recovery_tick();
     tcp_txnow(); /* what found no memory or no room in the ring tries again */
     for (unsigned nic = 0; nic < net_dev_count; nic++) {
         if (stack.now_ms >= stack.service_ms[nic]) {

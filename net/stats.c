@@ -10,6 +10,7 @@
 #include "net/netif_virtio.h"
 #include "net/pools.h"
 #include "net/stack.h"
+#include "net/tcp_recovery.h"
 
 static const struct stats_group *stats_app_group;
 static bool stats_running;                  /* the workload */
@@ -85,6 +86,10 @@ static const struct stats_item stats_stack_items[] = {
     LWIP_ITEM("tcp_drops", tcp.drop, "TCP segments dropped"),
     LWIP_ITEM("checksum_errors_tcp", tcp.chkerr, "TCP segments with a wrong checksum"),
     LWIP_ITEM("checksum_errors_udp", udp.chkerr, "UDP datagrams with a wrong checksum"),
+    {.name = "tcp_recoveries", .help = "Losses that peers told of by selective acknowledgements",
+     .read = stats_read_u64, .source = &tcp_recovery_counters.recoveries},
+    {.name = "tcp_resent", .help = "Segments sent again because of these",
+     .read = stats_read_u64, .source = &tcp_recovery_counters.resent},
     {.name = "memory_errors", .help = "Allocations that found a pool of the stack empty",
      .read = stats_read_memp_errors},
     USED_ITEM("tcp_connections", MEMP_TCP_PCB, "TCP connections in any state"),

@@ -1,5 +1,8 @@
 #include "net/tcp_app.h"
 
+#include "lwip/def.h"
+#include "lwip/priv/tcp_priv.h"
+
 enum { KEEP_IDLE_MS = 30000, KEEP_INTERVAL_MS = 5000, KEEP_COUNT = 4 };
 
 struct tcp_app_counters tcp_app_counters;
@@ -26,6 +29,11 @@ void tcp_app_set_options(struct tcp_pcb *pcb) {
 }
 
 uint32_t tcp_app_send_room(const struct tcp_pcb *pcb) {
+    /* While lwIP has a segment to send again, tcp_write() could take it for the end of the stream and add to it. */
+    if (pcb->unsent != NULL &&
+        TCP_SEQ_LT(lwip_ntohl(pcb->unsent->tcphdr->seqno), pcb->snd_nxt)) {
+        return 0;
+    }
     const uint32_t window = LWIP_MIN(pcb->snd_wnd, pcb->cwnd) + 2u * pcb->mss;
     const uint32_t outstanding = pcb->snd_lbb - pcb->lastack;
     const uint32_t useful = window > outstanding ? window - outstanding : 0;

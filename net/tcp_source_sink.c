@@ -13,7 +13,8 @@ enum {
     CHARGEN_CHARS = 95, /* the printable ones */
     CHARGEN_LINE = 72,
     CHARGEN_PERIOD = CHARGEN_CHARS * (CHARGEN_LINE + 2),
-    CHARGEN_OUTSTANDING_MAX = 64 * 1024, /* so that many readers share the segments fairly */
+    CHARGEN_OUTSTANDING = 64 * 1024, /* many readers share the segments fairly ... */
+    CHARGEN_READERS = 4,             /* ... but so few may have as much as TCP takes */
     CHARGEN_POLL_TICKS = 1,
 };
 
@@ -40,8 +41,9 @@ void tcp_source_sink_pattern(uint8_t *out, size_t len) {
 static void chargen_send(struct tcp_pcb *pcb, uintptr_t position) {
     for (;;) {
         const uint32_t outstanding = pcb->snd_lbb - pcb->lastack;
-        const uint32_t share =
-            outstanding < CHARGEN_OUTSTANDING_MAX ? CHARGEN_OUTSTANDING_MAX - outstanding : 0;
+        const uint32_t most =
+            tcp_app_counters.open <= CHARGEN_READERS ? TCP_SND_BUF : CHARGEN_OUTSTANDING;
+        const uint32_t share = outstanding < most ? most - outstanding : 0;
         const uint32_t room = LWIP_MIN(share, tcp_app_send_room(pcb));
         const uint16_t len = (uint16_t)LWIP_MIN(room, CHARGEN_PERIOD);
         if (len == 0 || tcp_write(pcb, chargen_pattern + position, len, 0) != ERR_OK) {

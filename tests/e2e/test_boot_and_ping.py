@@ -178,7 +178,7 @@ def interrupted(t, how):
     assert os.path.exists(f"/run/netns/ringlet-{process.pid}")
     process.send_signal(getattr(signal, "SIG" + how))
     assert process.wait(10) == 128 + getattr(signal, "SIG" + how)
-    assert not os.path.exists(f"/proc/{pid}"), "QEMU runs on"
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}"), 5, "QEMU ends")
     assert not os.path.exists(f"/run/netns/ringlet-{process.pid}"), "the namespace is still there"
 
 

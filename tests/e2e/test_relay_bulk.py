@@ -1,12 +1,13 @@
 """Bulk data through a relay that loses, repeats, swaps and delays frames: all of it arrives, and the
 guest holds nothing back when it is over.
 
-A sender without selective acknowledgements, as lwIP is one, waits for its timer after many a loss, so
-that data goes over many connections at once."""
+What was lost at the end of all that is on its way only a timer notices, so that data goes over many
+connections at once."""
 import bulk
 from case import EITHER, case
 from relay import PERCENT, relay_guest
 from test_offloads import without
+from traffic import stats
 
 FAULTS = {
     "none": {},
@@ -46,6 +47,26 @@ def one_way(t, segments, faults):
     bulk.generate(guest, 16 * bulk.MB, STREAMS)
     relay_counts(guest, FAULTS[faults])
     assert bulk.discarded(guest) == 50 * bulk.MB
+    bulk.returns_to(guest, before, 40.0)
+
+
+@case(accel=EITHER, limit=120.0, sack=[1, 0])
+def one_stream(t, sack):
+    """A single connection through losses that fall elsewhere each time. With selective acknowledgements the
+    guest sends again what they say is missing; without, what lwIP's timer says."""
+    guest = relay_guest(t)
+    done = guest.ns.run("sysctl", "-qw", f"net.ipv4.tcp_sack={sack}")
+    assert done.returncode == 0, done.stdout
+    before = bulk.held(guest)
+    guest.relay.set(**FAULTS["loss"])
+    for seed in range(8 if sack else 1):
+        guest.relay.seed(seed)
+        bulk.echo(guest, 20 * bulk.MB)
+    counts = guest.relay.stats()
+    assert counts["to"]["lost"] > 0 < counts["from"]["lost"], counts
+    guest.relay.set(loss=0)
+    found = stats(guest)["stack"]
+    assert (found["tcp_recoveries"] > 0) == (found["tcp_resent"] > 0) == bool(sack), found
     bulk.returns_to(guest, before, 40.0)
 
 
