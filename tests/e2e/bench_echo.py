@@ -43,7 +43,9 @@ def columns_of(options):
     columns = []
     if "tcg" in options.accels:
         columns += [Column(name, "linux", "tcg", words, None) for name, words in
-                    [("Linux", options.linux_words), *options.linux_variants]]
+                    [("Linux", options.linux_words),
+                     ("Linux bare", f"{rig.LINUX_BARE} {options.linux_words}".strip()),
+                     *options.linux_variants]]
         columns += [Column(name, "ringlet", "tcg", words, image) for name, words, image in ringlets]
     if "kvm" in options.accels:
         columns += [Column(f"{name} KVM", "ringlet", "kvm", words, image)
@@ -176,7 +178,7 @@ def parse_options():
     options = parser.parse_args()
     if options.rounds < 1 or options.seconds < 1 or options.retries < 0:
         parser.error("--rounds and --seconds must be 1 or more, --retries 0 or more")
-    names = ["Linux", "Ringlet", "Ringlet irq", *(name for name, _ in [
+    names = ["Linux", "Linux bare", "Ringlet", "Ringlet irq", *(name for name, _ in [
         *options.variants, *options.linux_variants, *options.images])]
     if len(set(names)) < len(names):
         parser.error("two columns have the same name")
