@@ -192,6 +192,7 @@ UNIT_test_config_sources := tests/model/fw_cfg.c drivers/fw_cfg.c drivers/acpi.c
 UNIT_test_fwd := net/fwd.c
 UNIT_test_fwd_echo := net/fwd.c
 UNIT_test_csum_offload := net/csum_offload.c net/checksum.c net/l4.c
+UNIT_test_tcp_option :=
 UNIT_test_tx_join := net/tx_join.c net/csum_offload.c net/checksum.c net/l4.c
 gen_rig := net/gen_text.c net/gen_rate.c net/gen_spec.c net/stamp.c lib/mac.c lib/log.c \
 	lib/config.c lib/config_keys.c

@@ -19,6 +19,10 @@ ALWAYS_INLINE uint16_t ether_be16(const uint8_t *at) {
     return (uint16_t)(at[0] << 8 | at[1]);
 }
 
+ALWAYS_INLINE uint32_t ether_be32(const uint8_t *at) {
+    return (uint32_t)ether_be16(at) << 16 | ether_be16(at + 2);
+}
+
 ALWAYS_INLINE void ether_put16(uint8_t *at, uint32_t value) {
     at[0] = (uint8_t)(value >> 8);
     at[1] = (uint8_t)value;

@@ -7,11 +7,9 @@
 #include "lwip/sys.h"
 #include "net/ether.h"
 #include "net/netif_virtio.h"
+#include "net/tcp_option.h"
 
 enum {
-    OPTION_END = 0,
-    OPTION_NOP = 1,
-    OPTION_SACK = 5,
     SACK_BLOCK_LEN = 8,
     /* Acknowledgements of the same number with something behind it until that number is taken for lost: two if
      * what is behind it is long (RFC 6675, 5), three else. Frames that changed places make one, and soon
@@ -53,15 +51,11 @@ struct sacked {
     uint32_t bytes; /* all of it */
 };
 
-static uint32_t be32(const uint8_t *at) {
-    return (uint32_t)ether_be16(at) << 16 | ether_be16(at + 2);
-}
-
 /* Blocks behind what was sent, or before what is acknowledged (duplicates, RFC 2883), say nothing here. */
 static void read_blocks(struct sacked *sacked, const struct tcp_pcb *pcb, uint32_t ackno,
                         const uint8_t *block, unsigned count) {
     for (; count > 0; count--, block += SACK_BLOCK_LEN) {
-        const uint32_t left = be32(block), right = be32(block + 4);
+        const uint32_t left = ether_be32(block), right = ether_be32(block + 4);
         if (!TCP_SEQ_GT(left, ackno) || !TCP_SEQ_GT(right, left) ||
             TCP_SEQ_GT(right, pcb->snd_nxt)) {
             continue;
@@ -74,21 +68,11 @@ static void read_blocks(struct sacked *sacked, const struct tcp_pcb *pcb, uint32
 }
 
 static struct sacked read_options(const struct tcp_pcb *pcb, uint32_t ackno,
-                                  const uint8_t *option, u16_t len) {
+                                  const uint8_t *options, u16_t len) {
     struct sacked sacked = {0};
-    const uint8_t *end = option + len;
-    while (option < end && *option != OPTION_END) {
-        if (*option == OPTION_NOP) {
-            option++;
-            continue;
-        }
-        if (end - option < 2 || option[1] < 2 || option[1] > end - option) {
-            break;
-        }
-        if (*option == OPTION_SACK) {
-            read_blocks(&sacked, pcb, ackno, option + 2, (option[1] - 2u) / SACK_BLOCK_LEN);
-        }
-        option += option[1];
+    const uint8_t *option = tcp_option_find(options, len, TCP_OPTION_SACK);
+    if (option != NULL) {
+        read_blocks(&sacked, pcb, ackno, option + 2, (option[1] - 2u) / SACK_BLOCK_LEN);
     }
     return sacked;
 }

@@ -6,6 +6,7 @@
 #include "lwip/ip.h"
 #include "lwip/priv/tcp_priv.h"
 #include "net/ether.h"
+#include "net/tcp_option.h"
 
 enum {
     IP4_LEN_MIN = 20,
@@ -22,10 +23,7 @@ enum {
     TCP_SEQ_OFF = 4,
     TCP_LEN_OFF = 12,
     TCP_FLAGS_OFF = 13,
-    OPTION_END = 0,
-    OPTION_NOP = 1,
-    OPTION_TIMESTAMPS = 8,
-    OPTION_TIMESTAMPS_LEN = 10,
+    TIMESTAMPS_LEN = 10,
 };
 
 /* A segment that opens a connection. */
@@ -38,28 +36,6 @@ struct opening {
     uint32_t time; /* its timestamp */
 };
 
-static uint32_t be32(const uint8_t *at) {
-    return (uint32_t)ether_be16(at) << 16 | ether_be16(at + 2);
-}
-
-static void read_timestamp(struct opening *o, const uint8_t *option, const uint8_t *end) {
-    while (option < end && *option != OPTION_END) {
-        if (*option == OPTION_NOP) {
-            option++;
-            continue;
-        }
-        if (end - option < 2 || option[1] < 2 || option[1] > end - option) {
-            return;
-        }
-        if (option[0] == OPTION_TIMESTAMPS && option[1] == OPTION_TIMESTAMPS_LEN) {
-            o->has_time = true;
-            o->time = be32(option + 2);
-            return;
-        }
-        option += option[1];
-    }
-}
-
 /* False: the segment opens nothing. */
 static bool read_tcp(struct opening *o, const uint8_t *tcp, uint32_t len) {
     if (len < TCP_HLEN ||
@@ -69,10 +45,13 @@ static bool read_tcp(struct opening *o, const uint8_t *tcp, uint32_t len) {
     const uint32_t header_len = (tcp[TCP_LEN_OFF] >> 4) * 4u;
     o->src_port = ether_be16(tcp);
     o->dst_port = ether_be16(tcp + 2);
-    o->seq = be32(tcp + TCP_SEQ_OFF);
+    o->seq = ether_be32(tcp + TCP_SEQ_OFF);
+    const uint8_t *option = NULL;
     if (header_len > TCP_HLEN && header_len <= len) {
-        read_timestamp(o, tcp + TCP_HLEN, tcp + header_len);
+        option = tcp_option_find(tcp + TCP_HLEN, header_len - TCP_HLEN, TCP_OPTION_TIMESTAMPS);
     }
+    o->has_time = option != NULL && option[1] == TIMESTAMPS_LEN;
+    o->time = o->has_time ? ether_be32(option + 2) : 0;
     return true;
 }
 

@@ -24,10 +24,6 @@ enum {
     TCP_ACK = 0x10,
 };
 
-static uint32_t be32(const uint8_t *at) {
-    return (uint32_t)ether_be16(at) << 16 | ether_be16(at + 2);
-}
-
 static bool is_v4(const struct tx_join *frame) {
     return frame->headers[frame->ip] >> 4 == 4;
 }
@@ -40,8 +36,8 @@ static void read_tcp(struct tx_join *frame, const uint8_t *tcp, const struct l4_
     }
     frame->headers_len = (uint16_t)(place->start + len);
     frame->piece = place->len - len;
-    frame->seq = be32(tcp + TCP_SEQ_OFF);
-    frame->ack = be32(tcp + TCP_ACK_OFF);
+    frame->seq = ether_be32(tcp + TCP_SEQ_OFF);
+    frame->ack = ether_be32(tcp + TCP_ACK_OFF);
     frame->gso_type = place->version == 4 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6;
     if (frame->piece == 0) {
         frame->kind = tcp[TCP_FLAGS_OFF] == TCP_ACK ? TX_JOIN_ACK : TX_JOIN_NEVER;
