@@ -262,6 +262,7 @@ static void stack_yield(uint64_t until_tsc) {
 
 void stack_rest(uint64_t until_tsc) {
     bool work = false;
+    stack_flush(); /* what a workload's tick has sent since the last pass */
     if (stack.mode == CONFIG_MODE_POLL) {
         stack_yield(until_tsc);
         return;
