@@ -2,11 +2,10 @@
 
 Only what stands between the marks of the notes is written by hand, and kept.
 """
-import os
 import statistics
 
 import bench_dpdk_chart
-from bench_report import grouped, kept_notes, listed, number, read_json
+from bench_report import grouped, listed, number, write_report
 
 NOTES = ("<!-- notes: written by hand, kept by make bench -->", "<!-- end of notes -->")
 PATTERN = "stamp, payload"  # the generator's row with all that a frame can carry
@@ -332,11 +331,5 @@ def markdown(about, runs, failures, notes):
 
 def render(path):
     """Writes Markdown and chart beside the JSON file; returns the names of all three."""
-    about, runs, failures = read_json(path)
-    base = os.path.splitext(path)[0]
-    text = markdown(about, runs, failures, kept_notes(base + ".md", NOTES))
-    with open(base + ".md", "w", encoding="utf-8") as f:
-        f.write(text)
-    with open(base + ".svg", "w", encoding="utf-8") as f:
-        f.write(bench_dpdk_chart.chart(about, Cells(runs)))
-    return path, base + ".md", base + ".svg"
+    return write_report(path, NOTES, markdown, lambda about, runs, _:
+                        bench_dpdk_chart.chart(about, Cells(runs)))

@@ -2,12 +2,11 @@
 
 Only what stands between the marks of the notes is written by hand, and kept.
 """
-import os
 import statistics
 
 import bench_echo_chart
 from bench_dpdk_report import median
-from bench_report import grouped, kept_notes, listed, number, read_json
+from bench_report import grouped, listed, number, write_report
 
 NOTES = ("<!-- notes: written by hand, kept by make bench-echo -->", "<!-- end of notes -->")
 
@@ -251,11 +250,5 @@ def markdown(about, runs, failures, notes):
 
 def render(path):
     """Writes Markdown and chart beside the JSON file; returns the names of all three."""
-    about, runs, failures = read_json(path)
-    base = os.path.splitext(path)[0]
-    text = markdown(about, runs, failures, kept_notes(base + ".md", NOTES))
-    with open(base + ".md", "w", encoding="utf-8") as f:
-        f.write(text)
-    with open(base + ".svg", "w", encoding="utf-8") as f:
-        f.write(bench_echo_chart.chart(about, Cells(runs), TITLES, AIMS))
-    return path, base + ".md", base + ".svg"
+    return write_report(path, NOTES, markdown, lambda about, runs, _:
+                        bench_echo_chart.chart(about, Cells(runs), TITLES, AIMS))

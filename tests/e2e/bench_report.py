@@ -291,7 +291,7 @@ def method(about):
         "frames with which the counters are read are in the numbers.", "", cores_line(about)]
 
 
-def kept_notes(path, marks=NOTES):
+def kept_notes(path, marks):
     """The hand-written part of an earlier file."""
     try:
         with open(path, encoding="utf-8") as f:
@@ -327,11 +327,17 @@ def markdown(about, runs, failures, notes):
 
 def render(path):
     """Writes Markdown and chart beside the JSON file; returns the names of all three."""
+    return write_report(path, NOTES, markdown, lambda about, runs, failures:
+                        bench_chart.chart(about, medians(runs), failures))
+
+
+def write_report(path, marks, markdown_of, chart_of):
+    """Writes what both make of the JSON file beside it; what stands between the marks is kept."""
     about, runs, failures = read_json(path)
     base = os.path.splitext(path)[0]
-    text = markdown(about, runs, failures, kept_notes(base + ".md"))
+    text = markdown_of(about, runs, failures, kept_notes(base + ".md", marks))
     with open(base + ".md", "w", encoding="utf-8") as f:
         f.write(text)
     with open(base + ".svg", "w", encoding="utf-8") as f:
-        f.write(bench_chart.chart(about, medians(runs), failures))
+        f.write(chart_of(about, runs, failures))
     return path, base + ".md", base + ".svg"
