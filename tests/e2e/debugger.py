@@ -1,4 +1,5 @@
 """QEMU's debugger interface, and what tests do with it: change the memory of a guest that stands still."""
+import contextlib
 import os
 import re
 import shutil
@@ -58,7 +59,8 @@ class Debugger:
                 self._received += part
                 continue
             self._received = self._received[packet.end():]
-            self._socket.sendall(b"+")
+            with contextlib.suppress(BrokenPipeError):  # QEMU may end as soon as it is let go on
+                self._socket.sendall(b"+")
             if not packet[1].startswith(b"T"):  # which says unasked that the guest has stopped
                 return packet[1]
 
