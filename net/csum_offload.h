@@ -24,9 +24,9 @@ enum csum_rx {
     CSUM_RX_DATAGRAMS, /* several datagrams, to be trusted, in one frame */
 };
 
-/* A received frame, in one piece or several. A checksum that its sender left out, in a frame
- * that is not understood, is completed in place. `gso`: the kinds of net/gso.h that were negotiated. *datagrams is filled with CSUM_RX_DATAGRAMS only.
- * Requires GUEST_CSUM. */
+/* A received frame, in one piece or several. A checksum that its sender left out, in a frame that is not
+ * understood, is completed in place. `gso`: the kinds of net/gso.h that were negotiated. *datagrams is
+ * filled with CSUM_RX_DATAGRAMS only. Requires GUEST_CSUM. */
 enum csum_rx csum_offload_rx(const struct virtio_net_hdr *hdr, struct pktbuf *frame, unsigned gso,
                              struct datagrams *datagrams);
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Measures Ringlet's echo workload against a Linux guest: docs/bench/echo.md, .svg and .json.
 
-Both run in QEMU under TCG with the same machine, memory and device on a tap; Ringlet as it is by default
-(polled) and with mode=irq, also under KVM where that opens. The guest and all of QEMU share one core, the load generator spins on another.
-Rounds are interleaved: all guests once, then again, so that a slow moment of the machine hits all of
-them. What is shown are medians over the rounds, and ratios to the Linux guest.
+Both run in QEMU under TCG with the same machine, memory and device on a tap; Ringlet as it is by
+default (polled) and with mode=irq, also under KVM where that opens. The guest and all of QEMU share one
+core, the load generator spins on another. Rounds are interleaved: all guests once, then again, so that
+a slow moment of the machine hits all of them. What is shown are medians over the rounds, and ratios to
+the Linux guest.
 
 Needs root, two cores, tools/deps bench, and a machine with nothing else to do.
 """
