@@ -38,11 +38,12 @@ static const uint8_t supported[] = {
     VIRTIO_NET_F_VQ_NOTF_COAL,
 };
 
-/* What the device may leave to do in received frames. */
+/* What the device may leave to do in received frames: checksums, and with the others cutting them. */
 static const uint8_t guest_offloads[] = {
     VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6,
     VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_USO6,
 };
+enum { LONG_FRAMES_FROM = 1 }; /* those that make for frames longer than the MTU */
 
 /* What raw workloads leave out unless the user says +name. Their buffers hold any frame, so several for
  * one are not needed, and without MRG_RXBUF neither side writes the header of a frame: forwarded ones
@@ -149,11 +150,17 @@ static int negotiate_mtu(struct net_dev *nd) {
 
 /* Frames that are not cut to the MTU come in many buffers, never in one of 64 KiB (5.1.6.3.1). */
 static void leave_long_frames(struct net_dev *nd) {
-    static const uint8_t bits[] = {VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6,
-                                   VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_USO6};
-    for (unsigned i = 0; i < ARRAY_SIZE(bits); i++) {
-        virtio_feature_clear(&nd->features, bits[i]);
+    for (unsigned i = LONG_FRAMES_FROM; i < ARRAY_SIZE(guest_offloads); i++) {
+        virtio_feature_clear(&nd->features, guest_offloads[i]);
     }
+}
+
+bool net_takes_long_frames(const struct net_dev *nd) {
+    bool takes = false;
+    for (unsigned i = LONG_FRAMES_FROM; i < ARRAY_SIZE(guest_offloads); i++) {
+        takes |= virtio_feature_get(&nd->features, guest_offloads[i]);
+    }
+    return takes;
 }
 
 /* What Ringlet cannot do without, and what the user insists on. */

@@ -25,6 +25,9 @@ ALWAYS_INLINE bool net_has(const struct net_dev *nd, enum virtio_feature bit) {
     return virtio_feature_get(&nd->features, bit);
 }
 
+/* Whether the device may deliver frames that nobody cut to the MTU (GUEST_TSO4 and the like). */
+bool net_takes_long_frames(const struct net_dev *nd);
+
 /* The ring layout that was negotiated. */
 enum vq_layout net_layout(const struct net_dev *nd);
 

@@ -125,11 +125,6 @@ static int ctrl_allocate(struct net_dev *nd) {
     return err == ERR_OK ? net_ctrl_allocate(nd) : err;
 }
 
-static bool takes_long_frames(const struct net_dev *nd) {
-    return net_has(nd, VIRTIO_NET_F_GUEST_TSO4) || net_has(nd, VIRTIO_NET_F_GUEST_TSO6) ||
-           net_has(nd, VIRTIO_NET_F_GUEST_USO4) || net_has(nd, VIRTIO_NET_F_GUEST_USO6);
-}
-
 /* Bytes for the frame in each buffer: at least what 5.1.6.3.1 wants, whatever the MTU. A device that
  * merges segments needs room for the longest frame in the buffers that are always posted, or it would wait
  * for more for ever: so few of them have to be larger. */
@@ -138,7 +133,7 @@ static uint32_t buffer_room(const struct net_dev *nd) {
     const uint32_t room = NET_ETH_HDR_LEN + NET_VLAN_TAGS_MAX * NET_VLAN_TAG_LEN +
                           (uint32_t)max_u64(nd->mtu, NET_MTU_DEFAULT);
     const uint32_t part = (NET_RX_GSO_LEN + posted - 1) / posted;
-    return takes_long_frames(nd) && part > room + nd->hdr_len ? part - nd->hdr_len : room;
+    return net_takes_long_frames(nd) && part > room + nd->hdr_len ? part - nd->hdr_len : room;
 }
 
 /* Packet buffers: those that fill the ring, and many more for frames that the stack holds while TCP

@@ -210,10 +210,10 @@ void tcp_recovery_input(struct tcp_pcb *pcb, const struct tcp_hdr *header, u16_t
 }
 
 void tcp_recovery_tick(void) {
-    const uint32_t now_ms = sys_now();
     if (LIKELY(!waiting)) {
         return;
     }
+    const uint32_t now_ms = sys_now();
     waiting = false;
     for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb != NULL; pcb = pcb->next) {
         const struct reports reports = reports_get(pcb);

@@ -8,27 +8,11 @@
 #include "net/ether.h"
 #include "net/tcp_option.h"
 
-enum {
-    IP4_LEN_MIN = 20,
-    IP4_FRAGMENT_OFF = 6,
-    IP4_FRAGMENT_MASK = 0x1fff, /* of the offset */
-    IP4_PROTOCOL_OFF = 9,
-    IP4_SRC_OFF = 12,
-    IP4_DST_OFF = 16,
-    IP6_LEN = 40,
-    IP6_NEXT_OFF = 6,
-    IP6_SRC_OFF = 8,
-    IP6_DST_OFF = 24,
-    IP6_ADDR_LEN = 16,
-    TCP_SEQ_OFF = 4,
-    TCP_LEN_OFF = 12,
-    TCP_FLAGS_OFF = 13,
-    TIMESTAMPS_LEN = 10,
-};
+enum { TIMESTAMPS_LEN = 10 };
 
 /* A segment that opens a connection. */
 struct opening {
-    const uint8_t *src, *dst; /* addresses as they lie in the packet */
+    const void *src, *dst; /* addresses as they lie in the packet */
     bool v6;
     uint16_t src_port, dst_port;
     uint32_t seq;
@@ -37,42 +21,47 @@ struct opening {
 };
 
 /* False: the segment opens nothing. */
-static bool read_tcp(struct opening *o, const uint8_t *tcp, uint32_t len) {
+static bool read_tcp(struct opening *o, const struct tcp_hdr *tcp, uint32_t len) {
     if (len < TCP_HLEN ||
-        LIKELY((tcp[TCP_FLAGS_OFF] & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) != TCP_SYN)) {
+        LIKELY((TCPH_FLAGS(tcp) & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) != TCP_SYN)) {
         return false;
     }
-    const uint32_t header_len = (tcp[TCP_LEN_OFF] >> 4) * 4u;
-    o->src_port = ether_be16(tcp);
-    o->dst_port = ether_be16(tcp + 2);
-    o->seq = ether_be32(tcp + TCP_SEQ_OFF);
+    const uint32_t header_len = TCPH_HDRLEN_BYTES(tcp);
+    o->src_port = lwip_ntohs(tcp->src);
+    o->dst_port = lwip_ntohs(tcp->dest);
+    o->seq = lwip_ntohl(tcp->seqno);
     const uint8_t *option = NULL;
     if (header_len > TCP_HLEN && header_len <= len) {
-        option = tcp_option_find(tcp + TCP_HLEN, header_len - TCP_HLEN, TCP_OPTION_TIMESTAMPS);
+        option = tcp_option_find((const uint8_t *)(tcp + 1), header_len - TCP_HLEN,
+                                 TCP_OPTION_TIMESTAMPS);
     }
     o->has_time = option != NULL && option[1] == TIMESTAMPS_LEN;
     o->time = o->has_time ? ether_be32(option + 2) : 0;
     return true;
 }
 
-static bool read_opening(struct opening *o, const uint8_t *ip, uint32_t len) {
-    if (len < IP4_LEN_MIN) {
+/* A packet of either IP version, as lwIP's hook has it. */
+static bool read_opening(struct opening *o, const void *packet, uint32_t len) {
+    const struct ip_hdr *ip4 = packet;
+    const struct ip6_hdr *ip6 = packet;
+    if (len < IP_HLEN) {
         return false;
     }
-    o->v6 = ip[0] >> 4 == 6;
-    const uint32_t header_len = o->v6 ? IP6_LEN : (ip[0] & 15) * 4u;
-    o->src = ip + (o->v6 ? IP6_SRC_OFF : IP4_SRC_OFF);
-    o->dst = ip + (o->v6 ? IP6_DST_OFF : IP4_DST_OFF);
-    if (len < header_len || ip[o->v6 ? IP6_NEXT_OFF : IP4_PROTOCOL_OFF] != IP_PROTO_TCP ||
-        (!o->v6 && (ether_be16(ip + IP4_FRAGMENT_OFF) & IP4_FRAGMENT_MASK) != 0)) {
+    o->v6 = IPH_V(ip4) == 6;
+    const uint32_t header_len = o->v6 ? IP6_HLEN : IPH_HL_BYTES(ip4);
+    const uint8_t protocol = o->v6 ? IP6H_NEXTH(ip6) : IPH_PROTO(ip4);
+    o->src = o->v6 ? (const void *)&ip6->src : &ip4->src;
+    o->dst = o->v6 ? (const void *)&ip6->dest : &ip4->dest;
+    if (len < header_len || protocol != IP_PROTO_TCP || (!o->v6 && IPH_OFFSET_BYTES(ip4) != 0)) {
         return false;
     }
-    return read_tcp(o, ip + header_len, len - header_len);
+    return read_tcp(o, (const void *)((const uint8_t *)packet + header_len), len - header_len);
 }
 
-static bool is_address(const ip_addr_t *addr, const uint8_t *at, bool v6) {
-    return IP_IS_V6(addr) == v6 && (v6 ? memcmp(ip_2_ip6(addr)->addr, at, IP6_ADDR_LEN) == 0
-                                       : memcmp(&ip_2_ip4(addr)->addr, at, 4) == 0);
+static bool is_address(const ip_addr_t *addr, const void *at, bool v6) {
+    return IP_IS_V6(addr) == v6 &&
+           (v6 ? memcmp(ip_2_ip6(addr)->addr, at, sizeof(ip6_addr_p_t)) == 0
+               : memcmp(&ip_2_ip4(addr)->addr, at, sizeof(ip4_addr_p_t)) == 0);
 }
 
 static bool is_newer(const struct opening *o, const struct tcp_pcb *pcb) {

@@ -22,13 +22,19 @@ SEGMENTS = {
 STREAMS = 16
 
 
-@case(accel=EITHER, limit=120.0, segments=list(SEGMENTS), faults=list(FAULTS))
-def echo(t, segments, faults):
+def faulty(t, segments, faults):
+    """A guest behind a relay with these faults, and what it holds without traffic."""
     words, offload = SEGMENTS[segments]
     guest = relay_guest(t, words)
     guest.relay.offload(offload)
     before = bulk.held(guest)
     guest.relay.set(**FAULTS[faults])
+    return guest, before
+
+
+@case(accel=EITHER, limit=120.0, segments=list(SEGMENTS), faults=list(FAULTS))
+def echo(t, segments, faults):
+    guest, before = faulty(t, segments, faults)
     streams = STREAMS if FAULTS[faults] else 1
     bulk.echo(guest, 50 * bulk.MB, streams)
     counts = relay_counts(guest, FAULTS[faults])
@@ -38,11 +44,7 @@ def echo(t, segments, faults):
 
 @case(accel=EITHER, limit=120.0, segments=list(SEGMENTS), faults=list(FAULTS))
 def one_way(t, segments, faults):
-    words, offload = SEGMENTS[segments]
-    guest = relay_guest(t, words)
-    guest.relay.offload(offload)
-    before = bulk.held(guest)
-    guest.relay.set(**FAULTS[faults])
+    guest, before = faulty(t, segments, faults)
     bulk.discard(guest, 50 * bulk.MB)
     bulk.generate(guest, 16 * bulk.MB, STREAMS)
     relay_counts(guest, FAULTS[faults])
