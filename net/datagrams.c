@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "net/checksum.h"
 #include "net/ether.h"
 
 enum { IP4_ID_OFF = 4 };
@@ -41,20 +40,12 @@ static void copy_range(uint8_t *out, const struct pktbuf *buf, uint32_t off, uin
 void datagrams_copy(const struct datagrams *d, const struct pktbuf *frame, uint32_t i,
                     uint8_t *out) {
     const uint32_t headers = d->place.start + L4_UDP_LEN;
-    const uint32_t l4_len = L4_UDP_LEN + size_of(d, i);
-    const uint32_t ip_len = d->place.start - d->place.ip;
     uint8_t *ip = out + d->place.ip;
 
     copy_range(out, frame, 0, headers);
     copy_range(out + headers, frame, headers + i * d->size, size_of(d, i));
-    ether_put16(out + d->place.start + L4_UDP_LENGTH_OFF, l4_len);
-    if (d->place.version == 6) {
-        ether_put16(ip + L4_IP6_PAYLOAD_OFF, l4_len);
-        return;
+    if (d->place.version == 4) {
+        ether_put16(ip + IP4_ID_OFF, ether_be16(ip + IP4_ID_OFF) + i);
     }
-    ether_put16(ip + L4_IP4_TOTAL_OFF, ip_len + l4_len);
-    ether_put16(ip + IP4_ID_OFF, ether_be16(ip + IP4_ID_OFF) + i);
-    memset(ip + L4_IP4_CHECKSUM_OFF, 0, 2);
-    const uint16_t sum = (uint16_t)~checksum_add(ip, (int)ip_len);
-    memcpy(ip + L4_IP4_CHECKSUM_OFF, &sum, sizeof(sum));
+    l4_set_len(out, d->place.ip, d->place.start, L4_UDP, L4_UDP_LEN + size_of(d, i));
 }

@@ -9,16 +9,15 @@
 
 enum {
     L4_IP4_LEN_MIN = 20,
-    L4_IP4_TOTAL_OFF = 2,
-    L4_IP4_CHECKSUM_OFF = 10,
+    L4_IP4_FRAGMENT_OFF = 6,
+    L4_IP4_ADDRESSES_OFF = 12,
     L4_IP6_LEN = 40,
-    L4_IP6_PAYLOAD_OFF = 4,
+    L4_IP6_NEXT_OFF = 6,
     L4_TCP = 6,
     L4_UDP = 17,
     L4_TCP_LEN_MIN = 20,
     L4_TCP_CHECKSUM_OFF = 16,
     L4_UDP_LEN = 8,
-    L4_UDP_LENGTH_OFF = 4,
     L4_UDP_CHECKSUM_OFF = 6,
 };
 
@@ -43,5 +42,10 @@ struct l4_place {
  * then all of it lies in the frame, and the header up to its checksum in these bytes. */
 enum l4_kind l4_find(const uint8_t *data, uint32_t len, uint32_t frame_len,
                      struct l4_place *place);
+
+/* Gives a packet another length: that of IP (with the header's checksum), and UDP's. `headers`: a frame from its
+ * first byte, with the IP header at offset `ip` and that of `protocol` at `start`; len: bytes from
+ * there on. The checksum of TCP or UDP stays as it is. */
+void l4_set_len(uint8_t *headers, uint32_t ip, uint32_t start, uint8_t protocol, uint32_t len);
 
 #endif

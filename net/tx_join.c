@@ -2,17 +2,13 @@
 
 #include <string.h>
 
-#include "net/checksum.h"
 #include "net/ether.h"
 #include "net/gso.h"
 
 enum {
     IP4_TOS_LEN = 2,     /* version, header length, type of service */
-    IP4_FRAGMENT_OFF = 6,
     IP4_TTL_END = 10,    /* behind fragment field, time to live, protocol */
-    IP4_ADDRESSES_OFF = 12,
     IP6_FLOW_LEN = 4,    /* version, class, flow label */
-    IP6_NEXT_OFF = 6,
     PORTS_LEN = 4,
     TCP_SEQ_OFF = 4,
     TCP_ACK_OFF = 8,
@@ -95,13 +91,13 @@ static bool is_same_flow(const struct tx_join *a, const struct tx_join *b) {
     const uint32_t ip_len = (uint32_t)(a->l4 - a->ip);
     if (is_v4(a)) {
         return memcmp(x, y, IP4_TOS_LEN) == 0 &&
-               memcmp(x + IP4_FRAGMENT_OFF, y + IP4_FRAGMENT_OFF,
-                      IP4_TTL_END - IP4_FRAGMENT_OFF) == 0 &&
-               memcmp(x + IP4_ADDRESSES_OFF, y + IP4_ADDRESSES_OFF,
-                      ip_len - IP4_ADDRESSES_OFF) == 0;
+               memcmp(x + L4_IP4_FRAGMENT_OFF, y + L4_IP4_FRAGMENT_OFF,
+                      IP4_TTL_END - L4_IP4_FRAGMENT_OFF) == 0 &&
+               memcmp(x + L4_IP4_ADDRESSES_OFF, y + L4_IP4_ADDRESSES_OFF,
+                      ip_len - L4_IP4_ADDRESSES_OFF) == 0;
     }
     return memcmp(x, y, IP6_FLOW_LEN) == 0 &&
-           memcmp(x + IP6_NEXT_OFF, y + IP6_NEXT_OFF, ip_len - IP6_NEXT_OFF) == 0;
+           memcmp(x + L4_IP6_NEXT_OFF, y + L4_IP6_NEXT_OFF, ip_len - L4_IP6_NEXT_OFF) == 0;
 }
 
 bool tx_join_supersedes(const struct tx_join *held, const struct tx_join *next) {
@@ -153,24 +149,9 @@ static void finish_pseudo_header(uint8_t *field, uint32_t more) {
     memcpy(field, &sum, sizeof(sum));
 }
 
-static void finish_ip4(uint8_t *ip, uint32_t header_len, uint32_t total) {
-    ether_put16(ip + L4_IP4_TOTAL_OFF, total);
-    memset(ip + L4_IP4_CHECKSUM_OFF, 0, 2);
-    const uint16_t sum = (uint16_t)~checksum_add(ip, (int)header_len);
-    memcpy(ip + L4_IP4_CHECKSUM_OFF, &sum, sizeof(sum));
-}
-
 void tx_join_finish(const struct tx_join *held, uint8_t *headers, struct virtio_net_hdr *hdr) {
-    const uint32_t l4_len = held->headers_len - held->l4 + held->payload;
-    if (is_v4(held)) {
-        finish_ip4(headers + held->ip, (uint32_t)(held->l4 - held->ip),
-                   held->l4 - held->ip + l4_len);
-    } else {
-        ether_put16(headers + held->ip + L4_IP6_PAYLOAD_OFF, l4_len);
-    }
-    if (held->kind == TX_JOIN_DATAGRAM) {
-        ether_put16(headers + held->l4 + L4_UDP_LENGTH_OFF, l4_len);
-    }
+    l4_set_len(headers, held->ip, held->l4, held->kind == TX_JOIN_DATAGRAM ? L4_UDP : L4_TCP,
+               held->headers_len - held->l4 + held->payload);
     finish_pseudo_header(headers + hdr->csum_start + hdr->csum_offset,
                          held->payload - held->piece);
     hdr->gso_type = held->gso_type;
