@@ -372,7 +372,7 @@ uint64_t netif_virtio_wrong_vlan(unsigned nic) {
     return netif_virtio_nics[nic].wrong_vlan;
 }
 
-unsigned netif_virtio_backlog(unsigned nic) {
+uint64_t netif_virtio_backlog(unsigned nic) {
     return netif_virtio_nics[nic].backlog_count;
 }
 

@@ -58,6 +58,6 @@ uint64_t netif_virtio_tx_joined(unsigned nic);
 uint64_t netif_virtio_acks_replaced(unsigned nic);
 
 /* Frames that wait for room in the transmit ring. */
-unsigned netif_virtio_backlog(unsigned nic);
+uint64_t netif_virtio_backlog(unsigned nic);
 
 #endif

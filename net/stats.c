@@ -51,10 +51,6 @@ static uint64_t stats_read_nics(const void *source) {
     return sum;
 }
 
-static uint64_t stats_read_backlog(unsigned nic) {
-    return netif_virtio_backlog(nic);
-}
-
 #define LWIP_ITEM(item_name, field, text)                                                          \
     { .name = item_name, .help = text, .read = stats_read_lwip, .source = &lwip_stats.field }
 #define NICS_ITEM(item_name, function, text)                                                       \
@@ -95,7 +91,7 @@ static const struct stats_item stats_stack_items[] = {
     USED_ITEM("tcp_connections", MEMP_TCP_PCB, "TCP connections in any state"),
     USED_ITEM("tcp_segments", MEMP_TCP_SEG, "TCP segments on their way"),
     USED_ITEM("copied_frames", MEMP_PBUF_POOL, "Frames held in copies"),
-    {NICS_ITEM("backlog_frames", stats_read_backlog, "Frames waiting for room in a transmit ring"),
+    {NICS_ITEM("backlog_frames", netif_virtio_backlog, "Frames waiting for room in a transmit ring"),
      .gauge = true},
 };
 
